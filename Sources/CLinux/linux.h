@@ -3,3 +3,9 @@
 #pragma once
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+/// Names the calling thread (15 characters count). prctl is variadic, which Swift does not import.
+static inline int clinux_set_thread_name(const char *name) {
+    return prctl(PR_SET_NAME, name, 0, 0, 0);
+}

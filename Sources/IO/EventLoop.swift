@@ -1,0 +1,287 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// One thread, one epoll: runs the jobs of the actors and tasks that live on it, and wakes them when
+/// their descriptors are ready or their timers due.
+///
+/// It is serial and task executor at once. A turn is: run jobs until none is left, run the hooks of
+/// the turn's end (batches leave there), wait for events, deliver them, fire timers. Jobs from other
+/// threads come through the inbox, the loop's only lock.
+@safe package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    /// How often this loop's thread was woken by another thread. A request and its answer from the
+    /// database stay on one thread, so in steady state this stands still (a test holds it to that).
+    package var foreignWakeups: Int { inbox.withLock { $0.wakeups } }
+
+    private struct Inbox {
+        var jobs: [UnownedJob] = []
+        var actions: [@Sendable () -> Void] = []
+        var isArmed = false
+        var wakeups = 0
+        var isStopping = false
+    }
+
+    private let inbox = Mutex(Inbox())
+    private let name: String
+    private let epoll: Int32
+    private let wakeup: Int32
+    /// The loop's own thread. Written once, before the loop can be known to anyone.
+    private nonisolated(unsafe) var thread = pthread_t()
+
+    // The rest belongs to the loop's thread.
+    private nonisolated(unsafe) var jobs: [UnownedJob] = []
+    private nonisolated(unsafe) var sources: [(any Source)?] = []
+    private nonisolated(unsafe) var timers = TimerHeap()
+    private nonisolated(unsafe) var endOfTurn: [() -> Void] = []
+
+    /// Starts a loop on a thread of its own.
+    ///
+    /// - Throws: `IOError.system` when the kernel has no descriptor or thread left.
+    package static func start(name: String) throws(IOError) -> EventLoop {
+        let loop = try EventLoop(name: name)
+        try loop.startThread()
+        return loop
+    }
+
+    private init(name: String) throws(IOError) {
+        self.name = name
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard epoll >= 0 else { throw .last("epoll_create1") }
+        wakeup = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
+        guard wakeup >= 0 else { throw .last("eventfd") }
+        var event = unsafe epoll_event()
+        unsafe event.events = EPOLLIN.rawValue
+        unsafe event.data.fd = wakeup
+        guard unsafe epoll_ctl(epoll, EPOLL_CTL_ADD, wakeup, &event) == 0 else {
+            throw .last("epoll_ctl")
+        }
+    }
+
+    private nonisolated func startThread() throws(IOError) {
+        // The thread waits for `thread` to be written before it runs anything.
+        let gate = unsafe Unmanaged.passRetained(self)
+        let code = inbox.withLock { _ in
+            unsafe pthread_create(
+                &thread, nil,
+                { context in
+                    guard let context = unsafe context else { return nil }
+                    let loop = unsafe Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue()
+                    loop.inbox.withLock { _ in }
+                    nameThread(loop.name)
+                    loop.run()
+                    return nil
+                }, gate.toOpaque())
+        }
+        guard code == 0 else {
+            unsafe gate.release()
+            throw .system(code, "pthread_create")
+        }
+    }
+
+    /// Ends the loop once its jobs are done and joins its thread. Not from the loop itself.
+    package func stop() {
+        precondition(!isCurrent, "a loop cannot join itself")
+        let isFirst = inbox.withLock { state in
+            defer { state.isStopping = true }
+            return !state.isStopping
+        }
+        guard isFirst else { return }
+        wake()
+        unsafe pthread_join(thread, nil)
+        Glibc.close(epoll)
+        Glibc.close(wakeup)
+    }
+
+    // MARK: Executor
+
+    package nonisolated var isCurrent: Bool { unsafe pthread_equal(pthread_self(), thread) != 0 }
+
+    package nonisolated func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isCurrent {
+            unsafe jobs.append(job)
+        } else {
+            post { $0.jobs.append(job) }
+        }
+    }
+
+    /// Runs `action` on the loop's thread, from any thread.
+    package nonisolated func execute(_ action: @escaping @Sendable () -> Void) {
+        post { $0.actions.append(action) }
+    }
+
+    private nonisolated func post(_ change: (inout Inbox) -> Void) {
+        let mustWake = inbox.withLock { state in
+            change(&state)
+            defer { state.isArmed = true }
+            if !state.isArmed && !isCurrent { state.wakeups += 1 }
+            return !state.isArmed
+        }
+        if mustWake { wake() }
+    }
+
+    package nonisolated func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        unsafe UnownedSerialExecutor(ordinary: self)
+    }
+
+    package nonisolated func asUnownedTaskExecutor() -> UnownedTaskExecutor {
+        unsafe UnownedTaskExecutor(ordinary: self)
+    }
+
+    package nonisolated func checkIsolated() {
+        precondition(isCurrent, "this code belongs to the thread of loop \(name)")
+    }
+
+    package nonisolated func isIsolatingCurrentContext() -> Bool? { isCurrent }
+
+    // MARK: Descriptors, timers, hooks: only on the loop's thread
+
+    /// Watches a descriptor. Edge-triggered sources must read and write until "would block".
+    ///
+    /// - Throws: `IOError.system` when epoll refuses, e.g. at the limit of watches.
+    package func register(
+        _ source: any Source, descriptor: Int32, events: Events, edgeTriggered: Bool
+    ) throws(IOError) {
+        checkIsolated()
+        let index = Int(descriptor)
+        if unsafe index >= sources.count {
+            unsafe sources.append(
+                contentsOf: repeatElement(nil, count: index + 64 - sources.count))
+        }
+        try control(EPOLL_CTL_ADD, descriptor, events, edgeTriggered)
+        unsafe sources[index] = source
+    }
+
+    /// Changes what a registered descriptor is watched for.
+    package func modify(
+        descriptor: Int32, events: Events, edgeTriggered: Bool
+    ) throws(IOError) {
+        try control(EPOLL_CTL_MOD, descriptor, events, edgeTriggered)
+    }
+
+    /// Stops watching. Call it before the descriptor is closed.
+    package func deregister(descriptor: Int32) {
+        checkIsolated()
+        let index = Int(descriptor)
+        guard unsafe index < sources.count, unsafe sources[index] != nil else { return }
+        unsafe sources[index] = nil
+        var event = unsafe epoll_event()
+        _ = unsafe epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &event)
+    }
+
+    private func control(
+        _ operation: Int32, _ descriptor: Int32, _ events: Events, _ edgeTriggered: Bool
+    ) throws(IOError) {
+        var event = unsafe epoll_event()
+        unsafe event.events = events.rawValue | (edgeTriggered ? EPOLLET.rawValue : 0)
+        unsafe event.data.fd = descriptor
+        guard unsafe epoll_ctl(epoll, operation, descriptor, &event) == 0 else {
+            throw .last("epoll_ctl")
+        }
+    }
+
+    func enqueue(_ timer: LoopTimer) {
+        checkIsolated()
+        unsafe timers.insert(timer)
+    }
+
+    /// Runs `action` once, when this turn's jobs are done and before the loop waits.
+    package func atEndOfTurn(_ action: @escaping () -> Void) {
+        checkIsolated()
+        unsafe endOfTurn.append(action)
+    }
+
+    // MARK: The turn
+
+    private func run() {
+        let capacity = 256
+        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
+        defer { unsafe events.deallocate() }
+        while true {
+            let isStopping = takeInbox()
+            runJobs()
+            if isStopping, unsafe jobs.isEmpty, unsafe endOfTurn.isEmpty { return }
+            let ready = unsafe epoll_wait(epoll, events, Int32(capacity), waitMilliseconds())
+            if ready > 0 {
+                for index in 0..<Int(ready) { unsafe deliver(events[index]) }
+            }
+            fireTimers()
+        }
+    }
+
+    private func takeInbox() -> Bool {
+        let (isStopping, actions) = inbox.withLock { state in
+            state.isArmed = false
+            if !state.jobs.isEmpty {
+                unsafe jobs.append(contentsOf: state.jobs)
+                state.jobs.removeAll(keepingCapacity: true)
+            }
+            return (state.isStopping, Self.takeActions(&state))
+        }
+        for action in actions { action() }
+        return isStopping
+    }
+
+    private static func takeActions(_ state: inout Inbox) -> [@Sendable () -> Void] {
+        if state.actions.isEmpty { return [] }
+        defer { state.actions = [] }
+        return state.actions
+    }
+
+    /// Runs what is queued, then the hooks, until neither leaves anything to do, or until tasks that
+    /// only feed each other have had their share: descriptors must not starve.
+    private func runJobs() {
+        let serial = unsafe asUnownedSerialExecutor()
+        let task = unsafe asUnownedTaskExecutor()
+        var batch: [UnownedJob] = []
+        for _ in 0..<64 {
+            unsafe swap(&batch, &jobs)
+            for job in batch {
+                unsafe job.runSynchronously(isolatedTo: serial, taskExecutor: task)
+            }
+            batch.removeAll(keepingCapacity: true)
+            if unsafe !jobs.isEmpty { continue }
+            if unsafe endOfTurn.isEmpty { return }
+            let hooks = unsafe endOfTurn
+            unsafe endOfTurn.removeAll(keepingCapacity: true)
+            for hook in hooks { hook() }
+        }
+    }
+
+    private func waitMilliseconds() -> Int32 {
+        if unsafe !jobs.isEmpty { return 0 }
+        guard let first = unsafe timers.first else { return -1 }
+        let wait = MonotonicInstant.now.duration(to: first).nanoseconds
+        if wait <= 0 { return 0 }
+        return Int32(min((wait + 999_999) / 1_000_000, 60_000))
+    }
+
+    private func deliver(_ event: epoll_event) {
+        let descriptor = unsafe event.data.fd
+        if descriptor == wakeup {
+            var count: UInt64 = 0
+            _ = unsafe Glibc.read(wakeup, &count, MemoryLayout<UInt64>.size)
+            return
+        }
+        let index = Int(descriptor)
+        guard unsafe index < sources.count, let source = unsafe sources[index] else { return }
+        unsafe source.ready(Events(rawValue: event.events))
+    }
+
+    private func fireTimers() {
+        guard let first = unsafe timers.first else { return }
+        let now = MonotonicInstant.now
+        guard first <= now else { return }
+        for timer in unsafe timers.popDue(at: now) { timer.action() }
+    }
+
+    private nonisolated func wake() {
+        var one: UInt64 = 1
+        _ = unsafe Glibc.write(wakeup, &one, MemoryLayout<UInt64>.size)
+    }
+}
+
+/// Names the calling thread, for `top -H` and debuggers.
+private func nameThread(_ name: String) {
+    _ = unsafe name.withCString { unsafe clinux_set_thread_name($0) }
+}

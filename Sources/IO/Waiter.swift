@@ -1,0 +1,35 @@
+/// Where one task waits for one value, on one loop.
+///
+/// The value may come before the wait, and only the first one counts. `reset` makes it ready for the
+/// next wait, so a connection needs one waiter for its life. Belongs to the loop's thread.
+@safe package final class Waiter<Value> {
+    private var continuation: UnsafeContinuation<Value, Never>?
+    private var value: Value?
+
+    package init() {}
+
+    /// A task is suspended here now.
+    package var isWaiting: Bool { unsafe continuation != nil }
+
+    /// Waits for the value; if it is there already, answers without suspending.
+    package func wait() async -> Value {
+        if let value {
+            self.value = nil
+            return value
+        }
+        return unsafe await withUnsafeContinuation { unsafe continuation = $0 }
+    }
+
+    /// Hands the value to the waiting task, or keeps it for the one that will wait.
+    package func resume(_ value: sending Value) {
+        if let waiting = unsafe continuation {
+            unsafe continuation = nil
+            unsafe waiting.resume(returning: value)
+        } else if self.value == nil {
+            self.value = value
+        }
+    }
+
+    /// Forgets a value that nobody took.
+    package func reset() { value = nil }
+}
