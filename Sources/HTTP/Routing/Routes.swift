@@ -71,7 +71,8 @@ package final class Routes: Sendable {
         case refused(Problem)
     }
 
-    func match(_ request: Request) -> Match {
+    /// Finds the route and gives the request its parameters.
+    func match(_ request: inout Request) -> Match {
         if request.head.isAsterisk { return .options(allow: allowedAnywhere) }
         let method = request.head.method
         if method == .other {
@@ -80,8 +81,12 @@ package final class Routes: Sendable {
         guard let endpoint = request.withPath({ tree.find($0, $1) }) else {
             return .refused(Problem(.notFound))
         }
-        if let route = tree.route(endpoint, method) { return .route(route) }
-        if method == .head, let route = tree.route(endpoint, .get) { return .route(route) }
+        let route =
+            tree.route(endpoint, method) ?? (method == .head ? tree.route(endpoint, .get) : nil)
+        if let route {
+            request.parameters = all[route].pattern.parameters
+            return .route(route)
+        }
         if method == .options { return .options(allow: allowed[endpoint]) }
         return .refused(
             Problem(.methodNotAllowed, fields: [Field(.allow, allowed[endpoint])]))
@@ -118,9 +123,8 @@ package final class Routes: Sendable {
     /// Answers a request without a connection: gate, then handler. For tests and calls from inside.
     package func respond(to request: Request) async -> Response {
         var request = request
-        let match = match(request)
+        let match = match(&request)
         if case .route(let index) = match {
-            request.parameters = all[index].pattern.parameters
             do throws(Problem) {
                 try await all[index].gate?(request)
             } catch {

@@ -18,6 +18,19 @@ struct ResponseWriter {
         let isHead: Bool
         /// Whether the connection stays open.
         let keepsAlive: Bool
+
+        init(id: RequestID, isHTTP10: Bool, isHead: Bool, keepsAlive: Bool) {
+            self.id = id
+            self.isHTTP10 = isHTTP10
+            self.isHead = isHead
+            self.keepsAlive = keepsAlive
+        }
+
+        init(_ request: Request, keepsAlive: Bool) {
+            self.init(
+                id: request.id, isHTTP10: request.head.minorVersion == 0,
+                isHead: request.head.method == .head, keepsAlive: keepsAlive)
+        }
     }
 
     static let continue100: StaticString = "HTTP/1.1 100 Continue\r\n\r\n"
