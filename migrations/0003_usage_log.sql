@@ -46,9 +46,9 @@ CREATE POLICY usage_log_ledger ON usage_log TO bw_ledger USING (true) WITH CHECK
 GRANT SELECT ON usage_log TO bw_app, bw_operator;
 GRANT SELECT, INSERT, DELETE ON usage_log TO bw_ledger;
 
--- Numbers for operation names, made where they are missing. A tenant's 1,001st name, or one of a
+-- Numbers for operation names, made where they are missing and wanted. A tenant's 1,001st name, or one of a
 -- wrong form, gets NULL: one item never fails its neighbours.
-CREATE FUNCTION bw_operations(t uuid[], names text[])
+CREATE FUNCTION bw_operations(t uuid[], names text[], wanted boolean[])
 RETURNS TABLE (ord int, op smallint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 #variable_conflict use_column
@@ -56,8 +56,8 @@ DECLARE
     item record;
 BEGIN
     FOR item IN
-        SELECT DISTINCT i.tenant_id, i.name FROM unnest(t, names) AS i (tenant_id, name)
-        WHERE  i.name ~ '^[a-z0-9_.-]{1,64}$'
+        SELECT DISTINCT i.tenant_id, i.name FROM unnest(t, names, wanted) AS i (tenant_id, name, wanted)
+        WHERE  i.wanted AND i.name ~ '^[a-z0-9_.-]{1,64}$'
         AND    NOT EXISTS (SELECT FROM public.operation AS o
                            WHERE o.tenant_id = i.tenant_id AND o.name = i.name)
         ORDER  BY 1, 2  -- in one order: two callers cannot deadlock
@@ -83,7 +83,7 @@ ALTER FUNCTION bw_operations OWNER TO bw_ledger;
 -- Checks and records in one atomic step, for a batch of keys of any tenants.
 --
 -- An element is n equal calls of cost c for key (t, o) under limit lim in a rolling window of win
--- seconds; lim NULL records unconditionally. Elements of one key must be in different rounds:
+-- seconds; lim -1 records unconditionally. Elements of one key must be in different rounds:
 -- rounds are decided one after the other. now_in is a test's clock.
 --
 -- Row by row: `ord` of the element, how many of its n calls were admitted, the units `used` in the
@@ -113,7 +113,7 @@ BEGIN
         WITH g AS MATERIALIZED (
             SELECT g.ord, g.t, g.o, g.c, g.n, g.lim, g.win, e.eff, h.total, f.base,
                    coalesce(h.total - f.base, 0) AS used,
-                   CASE WHEN g.lim IS NULL THEN g.n
+                   CASE WHEN g.lim < 0 THEN g.n
                         ELSE least(g.n, greatest(0, (g.lim - coalesce(h.total - f.base, 0)) / g.c))
                    END::int AS adm
             FROM   unnest(t, o, c, n, lim, win, round) WITH ORDINALITY
@@ -191,7 +191,7 @@ BEGIN
         AND    l.at > greatest(now_, h.last_at) - win * interval '1 second'
         ORDER  BY l.at LIMIT 1) AS f
     WHERE  n.tenant_id = tenant
-    ORDER  BY n.name;
+    ORDER  BY n.op;  -- as first recorded
 END $$;
 GRANT EXECUTE ON FUNCTION bw_stats TO bw_app;
 ALTER FUNCTION bw_stats OWNER TO bw_ledger;
