@@ -11,8 +11,13 @@ extension JSONReader {
         let start = valueStart
         try open()
         var names = KeySet()
+        var count = 0
         if !close(UInt8(ascii: "}")) {
             repeat {
+                count += 1
+                guard count <= limits.maxMembers else {
+                    throw failure(.count, "expected at most \(limits.maxMembers) members")
+                }
                 let key = try readKey(&names)
                 skipWhitespace()
                 valueStart = offset
@@ -62,6 +67,7 @@ extension JSONReader {
     /// The value of a member that must be there; for after `readObject`.
     ///
     /// - Throws: `missingField`, at the object.
+    @inlinable
     package func require<Value>(_ value: Value?, _ name: String) throws(JSONError) -> Value {
         guard let value else { throw failure(.missingField, "expected the member \(name)") }
         return value
@@ -110,25 +116,21 @@ extension JSONReader {
         guard octet == UInt8(ascii: "\"") else {
             throw refusal(.syntax, at: offset, "expected a member's name in quotes")
         }
-        guard names.count < limits.maxMembers else {
-            throw refusal(.count, at: start, "expected at most \(limits.maxMembers) members")
-        }
         let literal = try scanString()
         guard literal.count <= limits.maxStringBytes else {
             throw refusal(
                 .length, at: start,
                 "expected a member's name of at most \(limits.maxStringBytes) bytes")
         }
-        let name: ArraySlice<UInt8>
-        let isNew: Bool
-        if literal.hasEscapes {
-            name = Unescaped(bytes[literal.range]).bytes
-            isNew = names.insert(unescaped: name, of: bytes)
-        } else {
-            name = bytes[literal.range]
-            isNew = names.insert(literal.range, of: bytes)
+        let name =
+            literal.hasEscapes
+            ? Unescaped(bytes[literal.range]).bytes : bytes[literal.range]
+        if limits.refusesDuplicateKeys {
+            let isNew =
+                literal.hasEscapes
+                ? names.insert(unescaped: name, of: bytes) : names.insert(literal.range, of: bytes)
+            guard isNew else { throw duplicate(literal.range) }
         }
-        guard isNew else { throw duplicate(literal.range) }
         skipWhitespace()
         guard let colon = next else { throw unexpectedEnd() }
         guard colon == UInt8(ascii: ":") else {

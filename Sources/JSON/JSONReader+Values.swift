@@ -56,6 +56,7 @@ package protocol JSONReadable {
 
 extension JSONReader {
     /// Reads a whole document as one value: nothing but white space may stand around it.
+    @inlinable
     package static func decode<Value: JSONReadable>(
         _: Value.Type = Value.self,
         from bytes: [UInt8],
@@ -65,5 +66,11 @@ extension JSONReader {
         let value = try Value(from: &reader)
         try reader.finish()
         return value
+    }
+}
+
+extension JSONValue: JSONReadable {
+    package init(from reader: inout JSONReader) throws(JSONError) {
+        self = try reader.readValue()
     }
 }

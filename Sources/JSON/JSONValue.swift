@@ -35,6 +35,14 @@ package struct JSONNumber: Hashable, Sendable {
 
     init(text: String) { self.text = text }
 
+    /// A literal by RFC 8259 section 6, nil for any other text.
+    package init?(_ text: String) {
+        let bytes = [UInt8](text.utf8)
+        guard let literal = try? NumberLiteral(bytes.span, from: 0), literal.end == bytes.count
+        else { return nil }
+        self.text = text
+    }
+
     package init(_ value: Int) { text = String(value) }
 
     /// The exact integer, nil for a fraction or what `Int` does not hold.

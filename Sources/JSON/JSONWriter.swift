@@ -111,12 +111,10 @@ extension JSONWriter {
     @usableFromInline
     package mutating func startMember(_ name: String) {
         switch place {
-        case .firstMember: break
-        case .member: bytes.append(UInt8(ascii: ","))
+        case .firstMember: append(quoted: name, after: UInt8(ascii: ":"))
+        case .member: append(quoted: name, before: UInt8(ascii: ","), after: UInt8(ascii: ":"))
         default: preconditionFailure("a member stands in an object")
         }
-        append(quoted: name)
-        bytes.append(UInt8(ascii: ":"))
         place = .memberValue
     }
 }
@@ -169,31 +167,37 @@ extension JSONWriter {
         case .end: preconditionFailure("a document has one root")
         }
     }
+}
 
-    private mutating func append(quoted text: String) {
-        guard Self.isPlain(text.utf8.span) else { return append(escaped: text) }
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: text.utf8)
-        bytes.append(UInt8(ascii: "\""))
-    }
+// MARK: - Strings
 
-    /// Whether no octet needs an escape.
-    @inline(__always)
-    private static func isPlain(_ octets: Span<UInt8>) -> Bool {
-        for index in octets.indices {
-            let octet = octets[index]
-            if octet < 0x20 || octet == UInt8(ascii: "\"") || octet == UInt8(ascii: "\\") {
-                return false
+extension JSONWriter {
+    /// Appends a string in quotes, and the octets that stand before and after it, in one go: the
+    /// array is checked for room once instead of once an octet.
+    private mutating func append(quoted text: String, before: UInt8? = nil, after: UInt8? = nil) {
+        let octets = text.utf8.span
+        var plainCount = 0
+        bytes.append(addingCapacity: octets.count + 4) { output in
+            if let before { output.append(before) }
+            output.append(UInt8(ascii: "\""))
+            while plainCount < octets.count, octets[plainCount].isPlainInString {
+                output.append(octets[plainCount])
+                plainCount += 1
             }
+            guard plainCount == octets.count else { return }
+            output.append(UInt8(ascii: "\""))
+            if let after { output.append(after) }
         }
-        return true
+        guard plainCount < octets.count else { return }
+        append(escaping: text.utf8.dropFirst(plainCount))
+        bytes.append(UInt8(ascii: "\""))
+        if let after { bytes.append(after) }
     }
 
-    @inline(never)
-    private mutating func append(escaped text: String) {
-        bytes.append(UInt8(ascii: "\""))
-        for octet in text.utf8 {
+    private mutating func append(escaping octets: Substring.UTF8View) {
+        for octet in octets {
             switch octet {
+            case _ where octet.isPlainInString: bytes.append(octet)
             case UInt8(ascii: "\""): bytes.append(contentsOf: #"\""#.utf8)
             case UInt8(ascii: "\\"): bytes.append(contentsOf: #"\\"#.utf8)
             case 0x08: bytes.append(contentsOf: #"\b"#.utf8)
@@ -201,13 +205,18 @@ extension JSONWriter {
             case 0x0A: bytes.append(contentsOf: #"\n"#.utf8)
             case 0x0C: bytes.append(contentsOf: #"\f"#.utf8)
             case 0x0D: bytes.append(contentsOf: #"\r"#.utf8)
-            case 0..<0x20:
-                bytes.append(contentsOf: #"\u00"#.utf8)
-                bytes.append(UInt8(ascii: "0") + octet >> 4)
-                bytes.append(contentsOf: String(octet & 0xF, radix: 16).utf8)
-            default: bytes.append(octet)
+            default:
+                bytes.append(contentsOf: octet < 0x10 ? #"\u000"#.utf8 : #"\u00"#.utf8)
+                bytes.append(contentsOf: String(octet, radix: 16).utf8)
             }
         }
-        bytes.append(UInt8(ascii: "\""))
+    }
+}
+
+extension UInt8 {
+    /// Whether the octet stands in a JSON string as it is (RFC 8259 section 7).
+    @inline(__always)
+    fileprivate var isPlainInString: Bool {
+        self >= 0x20 && self != UInt8(ascii: "\"") && self != UInt8(ascii: "\\")
     }
 }

@@ -8,7 +8,7 @@ struct KeySet {
 
     private var ranges = InlineArray<8, Range<Int32>>(repeating: 0..<0)
     private var names: Set<ArraySlice<UInt8>> = []
-    private(set) var count = 0
+    private var count = 0  // of `ranges`
 
     /// Adds a name that stands in the document as it is; false if it is there already.
     @inline(__always)
@@ -38,7 +38,6 @@ struct KeySet {
                 names.insert(bytes[Int(range.lowerBound)..<Int(range.upperBound)])
             }
         }
-        count += 1
         return names.insert(name).inserted
     }
 
