@@ -1,0 +1,150 @@
+package import IO
+
+/// Serves one client: reads requests one after the other and answers them in order.
+///
+/// Nothing is read from the socket while an answer is unwritten, so a client that does not read
+/// cannot make us hold more than one buffer of its pipelined requests.
+package actor Connection: LoopBound {
+    package nonisolated let loop: EventLoop
+    let socket: Socket
+    let server: ServerState
+    let peer: IPAddress?
+
+    /// Answers that wait while a handler works, and chunks of a stream on their way.
+    var pending = ByteBuffer()
+    /// The request whose body could not be read.
+    var unanswered: Request?
+    var stream = StreamState.none
+
+    init(_ socket: sending Socket, peer: IPAddress?, server: ServerState, on loop: EventLoop) {
+        self.loop = loop
+        self.socket = socket
+        self.peer = peer
+        self.server = server
+    }
+
+    /// Serves until the client leaves or misbehaves, or the server drains; then closes.
+    func serve() async {
+        server.observer?.opened(peer: peer)
+        var wire = Wire()
+        let end: ConnectionEnd
+        do throws(Interruption) {
+            while try await serveRequest(&wire) {}
+            end = server.isDraining ? .drained : .finished
+        } catch {
+            end = await close(&wire, after: error)
+        }
+        socket.close()
+        wire.discard(in: server.pool)
+        server.observer?.closed(peer: peer, end)
+    }
+
+    /// Reads one request and answers it; false when the connection is at its end.
+    private func serveRequest(_ wire: inout Wire) async throws(Interruption) -> Bool {
+        var request = try await readRequest(&wire)
+        let match = server.routes.match(&request)
+        var body = BodyDecoder(request.head.framing, limits: server.limits)
+        let response: Response
+        if let problem = await refusal(of: request, match) {
+            response = server.routes.answer(request, refusedBy: problem)
+        } else {
+            if !body.isComplete { try await readBody(&body, of: &request, match, &wire) }
+            response = await answer(request, match, &wire)
+        }
+        let keepsAlive = canKeepAlive(request, body, response)
+        let context = ResponseWriter.Context(request, keepsAlive: keepsAlive)
+        let sent = try await write(response, context, &wire)
+        if server.observer != nil { report(request, match, response.status, sent) }
+        if body.isComplete && keepsAlive { return true }
+        return try await endOfRequest(&body, keepsAlive, &wire)
+    }
+
+    /// Why a request is refused before its body is read; nil if it is not.
+    private func refusal(of request: Request, _ match: Routes.Match) async -> Problem? {
+        switch match {
+        case .refused(let problem): return problem
+        case .options: return nil
+        case .route(let index):
+            if request.head.expectation == .unknown {
+                return Problem(.expectationFailed, detail: "only 100-continue is known here")
+            }
+            if case .length(let length) = request.head.framing, length > bodyLimit(match) {
+                return Problem(.bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
+            }
+            guard let gate = server.routes.all[index].gate else { return nil }
+            do throws(Problem) {
+                try await gate(request)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+
+    /// Octets of a body that the route takes.
+    func bodyLimit(_ match: Routes.Match) -> Int {
+        if case .route(let index) = match, let limit = server.routes.all[index].maxBodyBytes {
+            return limit
+        }
+        return server.limits.bodyBytes
+    }
+
+    /// Runs the handler. Answers gathered before it leave at the end of this turn of the loop, if the
+    /// handler has not returned by then.
+    private func answer(
+        _ request: Request, _ match: Routes.Match, _ wire: inout Wire
+    ) async -> Response {
+        if wire.output.isEmpty { return await server.routes.answer(request, match) }
+        swap(&pending, &wire.output)
+        loop.atEndOfTurn { [self] in assumeIsolated { $0.sendPending() } }
+        let response = await server.routes.answer(request, match)
+        swap(&pending, &wire.output)
+        return response
+    }
+
+    /// Sends what the kernel takes; what it refuses, and any error, is left for the next flush.
+    private func sendPending() {
+        if !pending.isEmpty { _ = try? socket.write(from: &pending) }
+    }
+
+    /// RFC 9112 section 9.3; and a refused request's body must be read or the connection closed,
+    /// since a request could be hidden in it. Who expects 100 may or may not send it then.
+    private func canKeepAlive(
+        _ request: Request, _ body: BodyDecoder, _ response: Response
+    ) -> Bool {
+        guard request.head.keepsAlive, !server.isDraining else { return false }
+        if case .stream = response.body { return false }
+        if body.isComplete { return true }
+        guard case .length(let length) = request.head.framing else { return false }
+        return length <= server.limits.discardedBodyBytes && request.head.expectation == .none
+    }
+
+    /// Reads a refused body away, or prepares the end of the connection.
+    private func endOfRequest(
+        _ body: inout BodyDecoder, _ keepsAlive: Bool, _ wire: inout Wire
+    ) async throws(Interruption) -> Bool {
+        try await flush(&wire)
+        if keepsAlive {
+            try await discardBody(&body, &wire)
+        } else if !body.isComplete || !wire.input.isEmpty {
+            await linger(&wire)
+        }
+        return keepsAlive
+    }
+
+    /// Asked to end: an idle client at once, a stream soundly, others after their answer.
+    func drain() {
+        if stream == .open { stream = .ended(.draining) }
+        socket.interrupt()
+    }
+
+    /// Closes at once, whatever is in hand.
+    func abort() { socket.close() }
+}
+
+/// The body that is being streamed, if any.
+enum StreamState: Hashable {
+    case none
+    case open
+    case ended(StreamEnded)
+}
