@@ -23,7 +23,7 @@ let package = Package(
         .target(name: "HTTP", dependencies: ["IO", "JSON"], swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["IO", "CLibpq"], swiftSettings: strict),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(name: "TestSupport", dependencies: ["IO", "Postgres"], path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
