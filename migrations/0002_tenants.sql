@@ -145,3 +145,5 @@ BEGIN ATOMIC
 END;
 GRANT EXECUTE ON FUNCTION bw_touch_keys TO bw_app;
 ALTER FUNCTION bw_touch_keys OWNER TO bw_ledger;
+
+RESET ROLE;

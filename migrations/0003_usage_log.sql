@@ -234,3 +234,5 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION bw_cleanup_state TO bw_app;
 ALTER FUNCTION bw_cleanup_state OWNER TO bw_ledger;
+
+RESET ROLE;

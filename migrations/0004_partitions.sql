@@ -102,3 +102,5 @@ END $$;
 GRANT EXECUTE ON FUNCTION bw_drop_detached TO bw_app;
 
 SELECT bw_make_partitions('usage_log', NULL, 2), bw_make_partitions('event', NULL, 2);
+
+RESET ROLE;

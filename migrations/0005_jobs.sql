@@ -45,3 +45,5 @@ ALTER TABLE task FORCE ROW LEVEL SECURITY;
 CREATE POLICY task_own ON task USING (tenant_id = bw_tenant()) WITH CHECK (tenant_id = bw_tenant());
 CREATE POLICY task_fleet ON task TO bw_operator USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON task TO bw_app, bw_operator;
+
+RESET ROLE;

@@ -27,3 +27,8 @@ static inline long bw_curl_status(CURL *handle) {
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     return status;
 }
+
+/// The body of a POST; libcurl keeps a copy. Set its size first.
+static inline CURLcode bw_curl_set_copied(CURL *handle, const char *body) {
+    return curl_easy_setopt(handle, CURLOPT_COPYPOSTFIELDS, body);
+}

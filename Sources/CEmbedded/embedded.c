@@ -25,12 +25,18 @@ static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
 
-const struct bw_embedded_file bw_migrations[] = {
+static const struct bw_embedded_file migrations[] = {
     {"0001_roles", m0001, sizeof m0001},
     {"0002_tenants", m0002, sizeof m0002},
     {"0003_usage_log", m0003, sizeof m0003},
     {"0004_partitions", m0004, sizeof m0004},
     {"0005_jobs", m0005, sizeof m0005},
 };
-const size_t bw_migration_count = sizeof bw_migrations / sizeof bw_migrations[0];
-const struct bw_embedded_file bw_contract = {"breakwater.yaml", contract, sizeof contract};
+
+size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }
+
+struct bw_embedded_file bw_migration(size_t index) { return migrations[index]; }
+
+struct bw_embedded_file bw_contract(void) {
+    return (struct bw_embedded_file){"breakwater.yaml", contract, sizeof contract};
+}

@@ -8,6 +8,9 @@ struct bw_embedded_file {
     size_t count;
 };
 
-extern const struct bw_embedded_file bw_migrations[];
-extern const size_t bw_migration_count;
-extern const struct bw_embedded_file bw_contract;
+/// How many migrations there are.
+size_t bw_migration_count(void);
+/// Migration `index`, in order, from 0.
+struct bw_embedded_file bw_migration(size_t index);
+/// The OpenAPI document.
+struct bw_embedded_file bw_contract(void);
