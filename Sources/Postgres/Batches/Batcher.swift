@@ -102,14 +102,11 @@ extension Batcher {
             }
             let (calls, callers) = unsafe takeBatch()
             let answers = await perform(calls)
-            for unsafe(index, caller) in unsafe callers.enumerated() {
-                guard index < answers.count else {
-                    unsafe caller.resume(
-                        returning: .failure(
-                            .decode("\(answers.count) answers to \(callers.count) calls")))
-                    continue
-                }
-                unsafe caller.resume(returning: answers[index])
+            for index in calls.indices {
+                let answer =
+                    index < answers.count
+                    ? answers[index] : .failure(.decode("\(answers.count) answers to a batch"))
+                unsafe callers[index].resume(returning: answer)
             }
         }
     }
@@ -155,11 +152,10 @@ extension Batcher {
     private func cancel() {
         isClosing = true
         calls = []
-        let abandoned = unsafe callers
-        unsafe callers = []
-        for unsafecaller in unsafe abandoned {
-            unsafe caller.resume(returning: .failure(.unavailable("cancelled")))
+        unsafe callers.forEach {
+            unsafe $0.resume(returning: .failure(.unavailable("cancelled")))
         }
+        unsafe callers = []
         wakeAll()
     }
 }

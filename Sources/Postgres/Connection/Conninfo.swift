@@ -90,10 +90,7 @@ extension Conninfo {
 func withCStrings<Answer>(
     _ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> Answer
 ) -> Answer {
-    var copies = unsafe strings.map { unsafe strdup($0) }
-    defer {
-        for unsafecopy in unsafe copies { unsafe free(copy) }
-        unsafe copies.removeAll()
-    }
+    let copies = unsafe strings.map { unsafe strdup($0) }
+    defer { unsafe copies.forEach { unsafe free($0) } }
     return unsafe body(copies.map { unsafe UnsafePointer($0) } + [nil])
 }
