@@ -53,7 +53,7 @@ struct APIClient {
                 unsafe collected.bytes.append(contentsOf: buffer)
                 return collected.bytes.count > 16 << 20 ? 0 : size * count
             }, Unmanaged.passUnretained(collected).toOpaque())
-        let code = unsafe withExtendedLifetime(collected) { unsafe curl_easy_perform(handle) }
+        let code = withExtendedLifetime(collected) { unsafe curl_easy_perform(handle) }
         guard code == CURLE_OK else {
             let reason = unsafe String(cString: curl_easy_strerror(code))
             throw Failure(description: "\(url): \(reason). Is `breakwater serve` running there?")

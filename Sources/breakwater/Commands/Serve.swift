@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlPlane
+import Postgres
 
 /// The flags that `serve` and `migrate` share.
 struct SettingsOptions: ParsableArguments {

@@ -30,7 +30,7 @@ struct JSONLogHandler: LogHandler {
         line.append(UInt8(ascii: "\n"))
         var rest = line[...]
         while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count < 0 { if errno == EINTR { continue } else { return } }
             rest = rest.dropFirst(count)
         }

@@ -30,6 +30,6 @@ func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
         unsafe context.release()
         return false
     }
-    _ = unsafe pthread_detach(thread)
+    pthread_detach(thread)
     return true
 }

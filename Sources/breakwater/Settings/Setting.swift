@@ -41,7 +41,7 @@ struct SettingsError: Error, CustomStringConvertible {
 
 extension Setting {
     static func int(
-        _ name: String, _ path: WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
+        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
         _ help: String
     ) -> Setting {
         Setting(name: name, help: help) { text, settings throws(SettingsError) in
@@ -55,7 +55,7 @@ extension Setting {
 
     /// A duration in the unit at the name's end: `S` or `Ms`.
     static func duration(
-        _ name: String, _ path: WritableKeyPath<Settings, Duration> & Sendable,
+        _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable,
         _ range: ClosedRange<Int>, _ help: String
     ) -> Setting {
         let isMilliseconds = name.hasSuffix("Ms")
@@ -73,7 +73,7 @@ extension Setting {
     }
 
     static func bool(
-        _ name: String, _ path: WritableKeyPath<Settings, Bool> & Sendable, _ help: String
+        _ name: String, _ path: any WritableKeyPath<Settings, Bool> & Sendable, _ help: String
     ) -> Setting {
         Setting(name: name, help: help) { text, settings throws(SettingsError) in
             switch text.lowercased() {
@@ -85,7 +85,7 @@ extension Setting {
     }
 
     static func text(
-        _ name: String, _ path: WritableKeyPath<Settings, String?> & Sendable,
+        _ name: String, _ path: any WritableKeyPath<Settings, String?> & Sendable,
         isSecret: Bool = false, _ help: String
     ) -> Setting {
         Setting(name: name, help: help, isSecret: isSecret) { text, settings throws(SettingsError) in

@@ -1,3 +1,4 @@
+import ControlPlane
 import Glibc
 
 /// Where settings come from, the strongest last: defaults, file, environment, flags.
