@@ -36,15 +36,19 @@ let package = Package(
 
         .target(
             name: "ControlPlane",
-            dependencies: ["Postgres", "IO", "JSON", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "Postgres", "IO", "JSON", "CEmbedded",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .target(
-            name: "API", dependencies: ["HTTP", "ControlPlane", "Postgres", "IO", "JSON"],
+            name: "API",
+            dependencies: ["HTTP", "ControlPlane", "Postgres", "IO", "JSON", "CEmbedded"],
             swiftSettings: strict),
         .executableTarget(
             name: "breakwater",
             dependencies: [
-                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "CEmbedded", "CCurl",
+                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -54,9 +58,24 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["IO", "Postgres"], path: "Tests/TestSupport",
             swiftSettings: strict),
+        .target(
+            name: "ServiceSupport",
+            dependencies: ["TestSupport", "ControlPlane", "API", "HTTP", "Postgres", "IO", "JSON"],
+            path: "Tests/ServiceSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "ControlPlaneTests",
+            dependencies: ["ControlPlane", "Postgres", "IO", "TestSupport", "ServiceSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "APITests",
+            dependencies: [
+                "API", "ControlPlane", "HTTP", "JSON", "Postgres", "IO", "TestSupport",
+                "ServiceSupport",
+            ],
+            swiftSettings: strict),
     ]
 )

@@ -15,7 +15,7 @@ struct ServiceRoutes {
         let services = services
         let alive = Response.json(Array(#"{"status":"ok"}"#.utf8))
         let ready = Response.json(Array(#"{"status":"ready"}"#.utf8))
-        let contract = Response(contentType: .yaml, body: .bytes(services.contract))
+        let contract = Response(contentType: .yaml, body: .bytes(API.contract))
         return [
             Route(.get, "/livez", "getLiveness") { _ throws(Problem) in alive },
             Route(.get, "/readyz", "getReadiness") { _ throws(Problem) in

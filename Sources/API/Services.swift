@@ -14,15 +14,12 @@ package struct Services: Sendable {
     package let readiness: Readiness
     /// The page of metrics of the whole process.
     package let metricsPage: @Sendable () async -> String
-    /// The OpenAPI document, as it is embedded.
-    package let contract: [UInt8]
     package let tell: Tell
 
     package init(
         keys: KeyCache, ledger: Ledger, pipeline: Pipeline, jobs: [JobSchedule],
         settings: APISettings = APISettings(), readiness: Readiness,
-        metricsPage: @escaping @Sendable () async -> String, contract: [UInt8],
-        tell: @escaping Tell
+        metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
     ) {
         self.keys = keys
         self.ledger = ledger
@@ -32,7 +29,6 @@ package struct Services: Sendable {
         self.settings = settings
         self.readiness = readiness
         self.metricsPage = metricsPage
-        self.contract = contract
         self.tell = tell
     }
 }

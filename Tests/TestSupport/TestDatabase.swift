@@ -35,6 +35,15 @@ package enum TestDatabase {
         return try outcome.get()
     }
 
+    /// Makes a database that stays until the next run, replacing one of that name; answers its URL.
+    package static func makeKeptDatabase(_ name: String) throws -> String {
+        let server = try server.get()
+        let session = try Session(server)
+        try session.run("DROP DATABASE IF EXISTS \"\(name)\" WITH (FORCE)")
+        try session.run("CREATE DATABASE \"\(name)\"")
+        return try server.onDatabase(name).url
+    }
+
     private static func start() throws -> Conninfo {
         if let url = unsafe getenv("BREAKWATER_TEST_DATABASE_URL") {
             return Conninfo(url: unsafe String(cString: url), instance: "test")

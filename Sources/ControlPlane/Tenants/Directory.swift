@@ -38,13 +38,17 @@ package struct Directory: Sendable {
             return Made(value: try await tenant(id), isReplay: true)
         }
         let id = Tenant.ID(.v7())
-        let steps =
-            [(Statement.enterOperator, []), (.tenantInsert, [.uuid(id.uuid), .text(name)])]
+        // Remembered first: a twin must meet its own key, not the name that the first one took.
+        let before: [Pipeline.Step] =
+            [(.enterOperator, [])]
             + remember(idempotency, of: .fleet, resource: id.description)
-            + [actor.audits("tenant.create", id.description, of: id)]
         do throws(PostgresError) {
-            let rows = try await pipeline.transaction(steps)
-            return Made(value: try Tenant(try rows[1].only()), isReplay: false)
+            let rows = try await pipeline.transaction(
+                before + [
+                    (.tenantInsert, [.uuid(id.uuid), .text(name)]),
+                    actor.audits("tenant.create", id.description, of: id),
+                ])
+            return Made(value: try Tenant(try rows[before.count].only()), isReplay: false)
         } catch .uniqueViolation(constraint: "tenant_name_unique") {
             throw .nameTaken
         } catch .uniqueViolation(constraint: "idempotency_pkey") {

@@ -1,3 +1,4 @@
+import ControlPlane
 import IO
 import Postgres
 
@@ -5,7 +6,7 @@ import Postgres
 func migrate(_ settings: Settings, dryRun: Bool) throws -> [String] {
     let database = try Database.open(settings, instance: "migrate") { _ in }
     defer { database.close() }
-    let migrator = Migrator(database.migrating, Embedded.migrations)
+    let migrator = Migrator(database.migrating, Schema.migrations)
     if dryRun {
         let pending = try migrator.pending()
         return pending.isEmpty

@@ -33,7 +33,7 @@ struct Database: Sendable {
 
     /// Brings the schema to this binary's version.
     func migrate(_ tell: Tell) throws {
-        for step in try Migrator(migrating, Embedded.migrations).migrate() {
+        for step in try Migrator(migrating, Schema.migrations).migrate() {
             tell(
                 .migrationApplied(
                     name: step.migration.description, milliseconds: step.duration.milliseconds))

@@ -44,7 +44,6 @@ struct Service: Sendable {
         let scheduler = Scheduler(
             on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
-        let contract = Embedded.contract
         let page: @Sendable () async -> String = {
             await Self.metrics(workers, scheduler, isDatabaseUp: readiness.reason == nil)
         }
@@ -53,7 +52,7 @@ struct Service: Sendable {
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, pipeline: worker.reads,
                 jobs: jobs.map { JobSchedule($0) }, settings: settings.api, readiness: readiness,
-                metricsPage: page, contract: contract, tell: tell)
+                metricsPage: page, tell: tell)
             return Server(
                 on: worker.loop, endpoints: endpoints, routes: try Routes(apiRoutes(services)),
                 limits: settings.http, deadlines: settings.deadlines, observer: worker.metrics)
