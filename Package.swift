@@ -14,19 +14,68 @@ let strict: [SwiftSetting] = [
 let package = Package(
     name: "breakwater",
     platforms: [.macOS(.v26)],
+    products: [.executable(name: "breakwater", targets: ["breakwater"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
     targets: [
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(
+            name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CEmbedded"),
 
         .target(name: "IO", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["IO", "JSON"], swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["IO", "CLibpq"], swiftSettings: strict),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .target(
+            name: "ControlPlane",
+            dependencies: [
+                "Postgres", "IO", "JSON", "CEmbedded",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "API",
+            dependencies: ["HTTP", "ControlPlane", "Postgres", "IO", "JSON", "CEmbedded"],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "breakwater",
+            dependencies: [
+                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "CCurl",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+
+        .target(
+            name: "TestSupport", dependencies: ["IO", "Postgres"], path: "Tests/TestSupport",
+            swiftSettings: strict),
+        .target(
+            name: "ServiceSupport",
+            dependencies: ["TestSupport", "ControlPlane", "API", "HTTP", "Postgres", "IO", "JSON"],
+            path: "Tests/ServiceSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "ControlPlaneTests",
+            dependencies: ["ControlPlane", "Postgres", "IO", "TestSupport", "ServiceSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "APITests",
+            dependencies: [
+                "API", "ControlPlane", "HTTP", "JSON", "Postgres", "IO", "TestSupport",
+                "ServiceSupport",
+            ],
+            swiftSettings: strict),
     ]
 )

@@ -152,23 +152,10 @@ private actor Echo: LoopBound {
             group.addTask(executorPreference: loop) { await echo.serve(descriptor, address) }
             return await group.next() ?? -1
         }
-        let client = try connect(to: address)
-        var received = 0
         let payload = [UInt8](repeating: 7, count: 100_000)
-        var sent = 0
-        var room = [UInt8](repeating: 0, count: 65536)
-        while received < payload.count {
-            if sent < payload.count {
-                let count = unsafe payload[sent..<min(sent + 5000, payload.count)]
-                    .withUnsafeBytes { unsafe write(client, $0.baseAddress, $0.count) }
-                sent += max(count, 0)
-            }
-            received += max(0, unsafe read(client, &room, room.count))
-        }
-        shutdown(client, Int32(SHUT_WR))
+        let atEnd = try await onThread { try exchange(payload, with: address) }
         #expect(await total == payload.count)
-        #expect(unsafe read(client, &room, 1) == 0)
-        Glibc.close(client)
+        #expect(atEnd == 0)
         loop.stop()
     }
 
@@ -244,4 +231,23 @@ private func connect(to address: Address) throws -> Int32 {
     }
     try #require(result == 0)
     return descriptor
+}
+
+/// Sends the payload, reads as much back, ends its side; answers what the last read gave.
+private func exchange(_ payload: [UInt8], with address: Address) throws -> Int {
+    let client = try connect(to: address)
+    defer { Glibc.close(client) }
+    var received = 0
+    var sent = 0
+    var room = [UInt8](repeating: 0, count: 65536)
+    while received < payload.count {
+        if sent < payload.count {
+            let count = unsafe payload[sent..<min(sent + 5000, payload.count)]
+                .withUnsafeBytes { unsafe write(client, $0.baseAddress, $0.count) }
+            sent += max(count, 0)
+        }
+        received += max(0, unsafe read(client, &room, room.count))
+    }
+    shutdown(client, Int32(SHUT_WR))
+    return unsafe read(client, &room, 1)
 }

@@ -1,0 +1,42 @@
+# The two commands of a newcomer are `make run` and `make test`; the rest is for those who work here.
+SHELL := /bin/bash
+# A crash under the address sanitizer would hang in the backtracer.
+export SWIFT_BACKTRACE := enable=no
+
+.PHONY: help run build release test soak bench format lint clean deps
+
+help:
+	@echo "make run      build and serve with a private PostgreSQL; prints where and with which key"
+	@echo "make test     everything that must hold; installs what it needs"
+	@echo "make soak     the long runs: full counts, kills, load"
+	@echo "make bench    side by side with other servers"
+	@echo "make format   swift format over the sources"
+
+deps:
+	@Scripts/install-deps
+
+run: deps
+	@Scripts/run
+
+build: deps
+	swift build
+
+release: deps
+	swift build -c release --static-swift-stdlib --product breakwater --scratch-path .build-release
+
+test: deps
+	@Scripts/test
+
+soak: deps
+	@Scripts/soak
+
+bench: deps
+	@Scripts/bench
+
+format:
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+	# The formatter joins the words of `for unsafe x in`; see CONTRIBUTING.
+	@! grep -rnE 'for unsafe[^ ]' Sources Tests
+
+clean:
+	rm -rf .build .build-*

@@ -1,0 +1,8 @@
+package import HTTP
+
+/// Every operation of the service: the one list, held against `openapi/breakwater.yaml` by a test.
+package func apiRoutes(_ services: Services) -> [Route] {
+    let endpoint = Endpoint(services: services)
+    return ServiceRoutes(endpoint: endpoint).all + RateLimitRoutes(endpoint: endpoint).all
+        + TenantRoutes(endpoint: endpoint).all
+}

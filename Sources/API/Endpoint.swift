@@ -1,0 +1,107 @@
+internal import ControlPlane
+internal import HTTP
+internal import JSON
+internal import Postgres
+
+/// Makes routes whose handlers get a verified caller and may throw the domain's errors.
+struct Endpoint: Sendable {
+    let services: Services
+
+    /// A route for callers that have one of `scopes`.
+    func route(
+        _ method: Method, _ pattern: RoutePattern, _ operationID: String, _ scopes: Scopes,
+        _ handler: @escaping @Sendable (Call) async throws(Failure) -> Response
+    ) -> Route {
+        let services = services
+        return Route(method, pattern, operationID, maxBodyBytes: services.settings.maxBodyBytes) {
+            request throws(Problem) in
+            do throws(Failure) {
+                let caller = try await authenticate(request, scopes, services)
+                return try await handler(Call(request: request, caller: caller))
+            } catch {
+                throw services.problem(error, operationID, request)
+            }
+        }
+    }
+}
+
+/// A request of a verified caller.
+struct Call: Sendable {
+    let request: Request
+    let caller: Caller
+
+    var actor: Actor { Actor(caller.actor, requestID: request.id.description) }
+}
+
+/// What a handler may throw: an answer already, or a domain error to be made one.
+enum Failure: Error, Sendable {
+    case problem(Problem)
+    case domain(ControlPlaneError)
+}
+
+extension Services {
+    /// The answer to a failure; what is a fault of ours is logged with its cause.
+    fileprivate func problem(
+        _ failure: Failure, _ operationID: String, _ request: Request
+    ) -> Problem {
+        switch failure {
+        case .problem(let problem): return problem
+        case .domain(let error):
+            let problem = Problem(error, retryAfter: settings.storeRetryAfter)
+            if problem.status.code == 500 {
+                let cause =
+                    if case .postgres(let error) = error { error.reason } else { "\(error)" }
+                tell(
+                    .requestFailed(
+                        operation: operationID, requestID: request.id.description,
+                        traceID: request.trace.traceID, cause: cause))
+            }
+            return problem
+        }
+    }
+}
+
+/// The caller behind a request's key, if it has one of `scopes`.
+private func authenticate(
+    _ request: Request, _ scopes: Scopes, _ services: Services
+) async throws(Failure) -> Caller {
+    guard let key = request.apiKey else { throw .problem(.badCredentials) }
+    let caller: Caller
+    do throws(ControlPlaneError) {
+        caller = try await services.keys.caller(for: key)
+    } catch {
+        throw .domain(error)
+    }
+    guard !scopes.isDisjoint(with: caller.scopes) else {
+        throw .problem(
+            Problem(
+                .forbidden,
+                detail: "needs a key with scope \(scopes.names.joined(separator: " or "))",
+                fields: [
+                    Field(
+                        .wwwAuthenticate,
+                        #"Bearer error="insufficient_scope", scope="\#(scopes.names.joined(separator: " "))""#
+                    )
+                ]))
+    }
+    return caller
+}
+
+extension Request {
+    /// The key in `Authorization: Bearer` or `X-API-Key`, whichever is there.
+    fileprivate var apiKey: [UInt8]? {
+        if let key = header(.xApiKey) { return Array(key.utf8) }
+        guard let value = header(.authorization), value.utf8.count > 7,
+            value.utf8.prefix(7).elementsEqual("Bearer ".utf8)
+                || value.prefix(7).lowercased() == "bearer "
+        else { return nil }
+        return Array(value.utf8.dropFirst(7))
+    }
+}
+
+/// Runs a call into the domain.
+func domain<Value>(
+    _ body: () async throws(ControlPlaneError) -> Value
+) async throws(Failure) -> Value {
+    do throws(ControlPlaneError) { return try await body() } catch { throw .domain(error) }
+}

@@ -1,0 +1,133 @@
+internal import ControlPlane
+internal import HTTP
+internal import JSON
+internal import Postgres
+
+extension Call {
+    /// The body as JSON.
+    ///
+    /// Throws 415 for another media type, 400 for what is not JSON or not of the shape asked for.
+    func body<Value: JSONReadable>(_ type: Value.Type) throws(Failure) -> Value {
+        guard request.hasContentType("application/json") else {
+            throw .problem(
+                Problem(.unsupportedMediaType, detail: "send Content-Type: application/json"))
+        }
+        do throws(JSONError) {
+            return try JSONReader.decode(type, from: request.body)
+        } catch {
+            throw .problem(Problem(error))
+        }
+    }
+
+    /// The body as JSON, or the value of an empty object if there is none.
+    func bodyIfPresent<Value: JSONReadable>(_ type: Value.Type) throws(Failure) -> Value {
+        if !request.body.isEmpty { return try body(type) }
+        do throws(JSONError) {
+            return try JSONReader.decode(type, from: Array("{}".utf8))
+        } catch {
+            throw .problem(Problem(error))
+        }
+    }
+
+    /// The items of the query by name. Throws 400 for one that is not in `names` or is repeated.
+    func query(_ names: String...) throws(Failure) -> [String: String] {
+        var values: [String: String] = [:]
+        for item in request.queryItems {
+            guard names.contains(item.name) else {
+                let known = names.isEmpty ? "there is none" : "known: \(names.joined(separator: ", "))"
+                throw .problem(.invalid(item.name, "is no parameter of this call; \(known)"))
+            }
+            guard values.updateValue(item.value, forKey: item.name) == nil else {
+                throw .problem(.invalid(item.name, "is given twice"))
+            }
+        }
+        return values
+    }
+
+    /// The tenant that the path names, if the caller may act on it: an operator on all, an
+    /// administrator on its own. Any other is not found.
+    func tenant() throws(Failure) -> Tenant.ID {
+        guard let text = request.parameter("tenantId"), let id = Tenant.ID(text),
+            caller.isOperator || caller.tenant == id
+        else { throw .domain(.notFound("tenant")) }
+        return id
+    }
+
+    /// `Idempotency-Key`, as a structured string or bare, 1 to 255 octets.
+    func idempotency() throws(Failure) -> Idempotency? {
+        guard let text = request.header(.idempotencyKey) else { return nil }
+        var key = Substring(text)
+        if key.count >= 2, key.hasPrefix("\""), key.hasSuffix("\"") { key = key.dropFirst().dropLast() }
+        guard (1...255).contains(key.utf8.count) else {
+            throw .problem(.invalid("Idempotency-Key", "must have 1 to 255 characters"))
+        }
+        return Idempotency(
+            key: String(key), route: "\(request.method) \(request.path)", body: request.body)
+    }
+}
+
+/// An operation's name: 1 to 64 of `[a-z0-9_.-]`.
+func operationName(_ text: String) -> Bool {
+    (1...64).contains(text.utf8.count)
+        && text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+}
+
+extension JSONReader {
+    mutating func readOperation() throws(JSONError) -> String {
+        let text = try readString(maxBytes: 64)
+        guard operationName(text) else {
+            throw failure(.range, "must be 1 to 64 of a-z, 0-9, '_', '.', '-'")
+        }
+        return text
+    }
+}
+
+/// Where a list goes on: opaque to clients, bound to its list, checked when it comes back.
+struct Cursor {
+    /// The page's size and the last item of the page before, as the query says.
+    static func page(
+        _ query: [String: String], of list: String, _ settings: APISettings
+    ) throws(Failure) -> (limit: Int, after: String?) {
+        var limit = settings.pageSize
+        if let text = query["limit"] {
+            guard let number = Int(text), (1...settings.maxPageSize).contains(number) else {
+                throw .problem(
+                    .invalid("limit", "must be a whole number from 1 to \(settings.maxPageSize)"))
+            }
+            limit = number
+        }
+        guard let text = query["cursor"] else { return (limit, nil) }
+        guard let decoded = decode(text), decoded.hasPrefix(list + ":") else {
+            throw .problem(.invalid("cursor", "is not a cursor of this list; start without one"))
+        }
+        return (limit, String(decoded.dropFirst(list.utf8.count + 1)))
+    }
+
+    static func encode(_ list: String, _ last: String) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        let bytes = "\(list):\(last)".utf8.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    private static func decode(_ text: String) -> String? {
+        guard text.utf8.count % 2 == 0, text.utf8.count <= 512 else { return nil }
+        var bytes: [UInt8] = []
+        var rest = Substring(text)
+        while !rest.isEmpty {
+            let pair = rest.prefix(2)
+            guard pair.utf8.count == 2, !pair.hasPrefix("+"), !pair.hasPrefix("-"),
+                let byte = UInt8(pair, radix: 16)
+            else { return nil }
+            bytes.append(byte)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,174 @@
+package import ControlPlane
+package import HTTP
+package import IO
+import Synchronization
+
+/// Counts one loop's requests and connections. Only that loop writes, so the lock is free when it
+/// does; the page of metrics reads.
+package final class LoopMetrics: HTTPObserver {
+    /// Upper bounds of the histogram in seconds; the last bucket takes the rest.
+    static let bounds: [Double] = [
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+    ]
+    private static let boundsInNanoseconds = bounds.map { Int64($0 * 1e9) }
+
+    struct Series: Sendable {
+        var byStatus: [UInt16: Int] = [:]
+        var buckets = [Int](repeating: 0, count: bounds.count + 1)
+        var sum: Int64 = 0  // nanoseconds
+    }
+
+    struct State: Sendable {
+        var operations: [String: Series] = [:]
+        var open = 0
+        var accepted = 0
+        var ends: [ConnectionEnd: Int] = [:]
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    package func finished(_ exchange: Exchange) {
+        let nanoseconds = exchange.duration.nanoseconds
+        let bucket =
+            Self.boundsInNanoseconds.firstIndex { nanoseconds <= $0 } ?? Self.bounds.count
+        state.withLock { state in
+            // One look-up, in place.
+            Self.count(
+                &state.operations[exchange.operationID ?? "none", default: Series()],
+                exchange.status.code, bucket, nanoseconds)
+        }
+    }
+
+    private static func count(
+        _ series: inout Series, _ status: UInt16, _ bucket: Int, _ nanoseconds: Int64
+    ) {
+        series.byStatus[status, default: 0] += 1
+        series.buckets[bucket] += 1
+        series.sum += nanoseconds
+    }
+
+    package func opened(peer: IPAddress?) {
+        state.withLock {
+            $0.open += 1
+            $0.accepted += 1
+        }
+    }
+
+    package func closed(peer: IPAddress?, _ end: ConnectionEnd) {
+        state.withLock {
+            if end != .addressCap { $0.open -= 1 }
+            $0.ends[end, default: 0] += 1
+        }
+    }
+
+    var snapshot: State { state.withLock { $0 } }
+}
+
+/// What one instance knows at one moment, as Prometheus text (version 0.0.4).
+package struct MetricsPage {
+    private var text = ""
+
+    package init() {}
+
+    /// The page of an instance.
+    package static func render(
+        loops: [LoopMetrics], ledgers: [Ledger.Counters], isDatabaseUp: Bool,
+        jobRuns: [String: [String: Int]], version: String
+    ) -> String {
+        var page = MetricsPage()
+        page.family("breakwater_build_info", "gauge", "Always 1; the version is its label.")
+        page.sample("breakwater_build_info", [("version", version)], 1)
+        page.requests(merge(loops.map(\.snapshot)))
+        page.ledger(ledgers)
+        page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
+        page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
+        page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
+        for (job, outcomes) in jobRuns.sorted(by: { $0.key < $1.key }) {
+            for (outcome, count) in outcomes.sorted(by: { $0.key < $1.key }) {
+                page.sample(
+                    "breakwater_job_runs_total", [("job", job), ("outcome", outcome)], count)
+            }
+        }
+        return page.text
+    }
+
+    private static func merge(_ states: [LoopMetrics.State]) -> LoopMetrics.State {
+        states.reduce(into: LoopMetrics.State()) { total, state in
+            total.open += state.open
+            total.accepted += state.accepted
+            total.ends.merge(state.ends, uniquingKeysWith: +)
+            for (operation, series) in state.operations {
+                var sum = total.operations[operation] ?? LoopMetrics.Series()
+                sum.byStatus.merge(series.byStatus, uniquingKeysWith: +)
+                sum.sum += series.sum
+                for index in sum.buckets.indices { sum.buckets[index] += series.buckets[index] }
+                total.operations[operation] = sum
+            }
+        }
+    }
+
+    private mutating func requests(_ state: LoopMetrics.State) {
+        let operations = state.operations.sorted { $0.key < $1.key }
+        family("breakwater_http_requests_total", "counter", "Requests by operation and status.")
+        for (operation, series) in operations {
+            for (status, count) in series.byStatus.sorted(by: { $0.key < $1.key }) {
+                sample(
+                    "breakwater_http_requests_total",
+                    [("operation", operation), ("status", "\(status)")], count)
+            }
+        }
+        let name = "breakwater_http_request_duration_seconds"
+        family(name, "histogram", "From a complete head to the end of the answer.")
+        for (operation, series) in operations {
+            var total = 0
+            for (index, count) in series.buckets.enumerated() {
+                total += count
+                let bound =
+                    index < LoopMetrics.bounds.count ? "\(LoopMetrics.bounds[index])" : "+Inf"
+                sample(name + "_bucket", [("operation", operation), ("le", bound)], total)
+            }
+            text += "\(name)_sum{operation=\"\(operation)\"} \(Double(series.sum) / 1e9)\n"
+            sample(name + "_count", [("operation", operation)], total)
+        }
+        family("breakwater_http_connections", "gauge", "Connections that are open.")
+        sample("breakwater_http_connections", [], state.open)
+        family("breakwater_http_connections_total", "counter", "Connections accepted.")
+        sample("breakwater_http_connections_total", [], state.accepted)
+        family("breakwater_http_connection_ends_total", "counter", "Why connections ended.")
+        for (end, count) in state.ends.sorted(by: { "\($0.key)" < "\($1.key)" }) {
+            sample("breakwater_http_connection_ends_total", [("reason", "\(end)")], count)
+        }
+    }
+
+    private mutating func ledger(_ ledgers: [Ledger.Counters]) {
+        func sum(_ counter: (Ledger.Counters) -> Int) -> Int {
+            ledgers.reduce(0) { $0 + counter($1) }
+        }
+        family("breakwater_ledger_calls_total", "counter", "Calls answered by the ledger.")
+        for (kind, count) in [
+            ("record", sum(\.recorded)), ("acquire", sum(\.admitted) + sum(\.denied)),
+            ("check", sum(\.checked)),
+        ] { sample("breakwater_ledger_calls_total", [("kind", kind)], count) }
+        for (name, help, count) in [
+            ("admitted", "Acquires that were admitted.", sum(\.admitted)),
+            ("denied", "Acquires that were denied; nothing was recorded.", sum(\.denied)),
+            ("failed", "Calls that got no answer from the database.", sum(\.failed)),
+            ("batches", "Batches of decisions sent.", sum(\.batches)),
+            ("batched_calls", "Calls that went in those batches.", sum(\.batchedCalls)),
+        ] {
+            family("breakwater_ledger_\(name)_total", "counter", help)
+            sample("breakwater_ledger_\(name)_total", [], count)
+        }
+    }
+
+    private mutating func family(_ name: String, _ type: String, _ help: String) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+
+    private mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Int) {
+        let inside = labels.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
+        text += inside.isEmpty ? "\(name) \(value)\n" : "\(name){\(inside)} \(value)\n"
+    }
+}

@@ -1,0 +1,79 @@
+internal import ControlPlane
+internal import HTTP
+internal import JSON
+internal import Postgres
+
+extension Problem {
+    /// Exhaustive on purpose: a new domain error stops the build here.
+    init(_ error: ControlPlaneError, retryAfter: Duration) {
+        switch error {
+        case .notFound(let what): self.init(.notFound, detail: "no such \(what)")
+        case .badCredentials: self = .badCredentials
+        case .suspended: self.init(.forbidden, detail: "the tenant is suspended")
+        case .nameTaken:
+            self.init(
+                .conflict, detail: "a tenant of this name exists",
+                errors: [Invalid("/name", "is taken")])
+        case .tooManyOperations:
+            self.init(
+                .tooManyOperations, detail: "a tenant has at most 1000 operation names",
+                errors: [Invalid("/operation", "would be one name too many")])
+        case .idempotencyMismatch:
+            self.init(
+                .idempotencyMismatch,
+                detail: "this Idempotency-Key was used with another body; take a new key")
+        case .invalid(let field, let reason):
+            self.init(.validation, detail: reason, errors: [Invalid(field, reason)])
+        case .conflict(let reason): self.init(.conflict, detail: reason)
+        case .postgres(let error): self.init(error, retryAfter: retryAfter)
+        }
+    }
+
+    /// The key is missing, malformed, unknown, revoked or expired: one answer for all.
+    static var badCredentials: Problem {
+        Problem(
+            .unauthorized,
+            detail: "send a valid key: Authorization: Bearer e2b_... or X-API-Key: e2b_...",
+            fields: [Field(.wwwAuthenticate, #"Bearer error="invalid_token""#)])
+    }
+
+    private init(_ error: PostgresError, retryAfter: Duration) {
+        switch error {
+        case .overloaded:
+            self.init(
+                .overloaded, detail: "too many requests wait for the database",
+                retryAfter: retryAfter)
+        case .unavailable, .connectionLost, .readOnly, .serialization, .lockTimeout,
+            .queryCanceled, .insufficientResources:
+            // Where the outcome is unknown the caller must know it before it repeats the call.
+            self.init(
+                .storeUnavailable,
+                detail: error.mayHaveHappened
+                    ? "the database went away before it answered; the call may have taken effect"
+                    : "the database does not answer now; nothing was changed",
+                retryAfter: retryAfter,
+                members: [("mayHaveHappened", .boolean(error.mayHaveHappened))])
+        case .uniqueViolation, .foreignKeyViolation, .checkViolation, .insufficientPrivilege,
+            .undefinedStatement, .duplicateStatement, .stalePlan, .other, .decode:
+            self.init(.internal)
+        }
+    }
+
+    /// Input that is not the JSON that was asked for.
+    init(_ error: JSONError) {
+        switch error.code {
+        case .syntax, .invalidUTF8, .duplicateKey:
+            self.init(
+                .malformedJSON, detail: "\(error.message), at byte \(error.offset)",
+                errors: [Invalid(error.pointer, error.message)])
+        default:
+            self.init(
+                .validation, detail: error.message, errors: [Invalid(error.pointer, error.message)])
+        }
+    }
+
+    /// One value of the query or path is not what it must be.
+    static func invalid(_ name: String, _ reason: String) -> Problem {
+        Problem(.validation, detail: "\(name) \(reason)", errors: [Invalid(name, reason)])
+    }
+}

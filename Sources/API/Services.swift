@@ -1,0 +1,58 @@
+package import ControlPlane
+package import Postgres
+
+/// What the handlers of one loop work with. Each loop has its own, so that a request and its answer
+/// from the database stay on one thread.
+package struct Services: Sendable {
+    package let keys: KeyCache
+    package let ledger: Ledger
+    /// Short reads and administrative transactions.
+    package let pipeline: Pipeline
+    package let directory: Directory
+    package let jobs: [JobSchedule]
+    package let settings: APISettings
+    package let readiness: Readiness
+    /// The page of metrics of the whole process.
+    package let metricsPage: @Sendable () async -> String
+    package let tell: Tell
+
+    package init(
+        keys: KeyCache, ledger: Ledger, pipeline: Pipeline, jobs: [JobSchedule],
+        settings: APISettings = APISettings(), readiness: Readiness,
+        metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
+    ) {
+        self.keys = keys
+        self.ledger = ledger
+        self.pipeline = pipeline
+        directory = Directory(pipeline)
+        self.jobs = jobs
+        self.settings = settings
+        self.readiness = readiness
+        self.metricsPage = metricsPage
+        self.tell = tell
+    }
+}
+
+/// A job's name and interval, which the table does not know.
+package struct JobSchedule: Hashable, Sendable {
+    package let name: String
+    package let interval: Duration
+
+    package init(_ job: any Job) {
+        name = job.name
+        interval = job.interval
+    }
+}
+
+/// Bounds of the API itself.
+package struct APISettings: Hashable, Sendable {
+    /// Items of a page when the caller does not say.
+    package var pageSize = 50
+    package var maxPageSize = 200
+    /// Octets of a JSON body on routes that take small ones.
+    package var maxBodyBytes = 64 * 1024
+    /// How long callers are told to wait when the database is away.
+    package var storeRetryAfter: Duration = .seconds(1)
+
+    package init() {}
+}

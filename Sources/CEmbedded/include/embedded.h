@@ -1,0 +1,16 @@
+// Files that are part of the binary: the migrations, and the contract.
+#pragma once
+#include <stddef.h>
+
+struct bw_embedded_file {
+    const char *name;
+    const unsigned char *bytes;
+    size_t count;
+};
+
+/// How many migrations there are.
+size_t bw_migration_count(void);
+/// Migration `index`, in order, from 0.
+struct bw_embedded_file bw_migration(size_t index);
+/// The OpenAPI document.
+struct bw_embedded_file bw_contract(void);

@@ -1,0 +1,22 @@
+package import Postgres
+
+/// What the domain answers instead of a value. `API` turns each into a problem.
+package enum ControlPlaneError: Error, Hashable, Sendable {
+    /// No such thing for this caller: another tenant's thing is none.
+    case notFound(String)
+    /// The key is unknown, malformed, revoked or expired; on purpose not told apart.
+    case badCredentials
+    /// The key is good and its tenant is suspended.
+    case suspended
+    /// A tenant of that name exists.
+    case nameTaken
+    /// The tenant has used up its 1,000 operation names.
+    case tooManyOperations
+    /// The idempotency key was used with another request.
+    case idempotencyMismatch
+    /// A named value of the input is not what it must be.
+    case invalid(field: String, reason: String)
+    /// A job or task is held by another instance now.
+    case conflict(String)
+    case postgres(PostgresError)
+}

@@ -1,0 +1,149 @@
+internal import IO
+internal import JSON
+package import Postgres
+
+/// Removes what no answer can need any more: ledger and event partitions past their retention,
+/// expired idempotency rows, ended tasks.
+///
+/// Never on the hot path: a partition is taken out under a short lock that gives up rather than
+/// queue (whoever waits behind it would wait too) and is dropped afterwards.
+package struct CleanupJob: Job {
+    package struct Settings: Sendable {
+        /// The original ran each hour; an hour of full load is too much to keep for nothing.
+        package var interval: Duration = .seconds(60)
+        /// The longest window of any policy, never under an hour.
+        package var usageRetention: Duration = .seconds(3600)
+        package var eventRetention: Duration = .seconds(90 * 86_400)
+        package var taskRetention: Duration = .seconds(7 * 86_400)
+        /// Rows of one statement where rows are deleted one by one.
+        package var chunk = 5_000
+
+        package init() {}
+    }
+
+    package let name = "cleanup"
+    package var interval: Duration { settings.interval }
+    private let settings: Settings
+
+    package init(_ settings: Settings = Settings()) { self.settings = settings }
+
+    package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
+        do throws(PostgresError) {
+            let usage = try await drop("usage_log", keep: settings.usageRetention, pipeline)
+            let events = try await drop("event", keep: settings.eventRetention, pipeline)
+            let replies = try await delete(.idempotencyClean, [], pipeline)
+            let tasks = try await delete(
+                .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
+            return report([
+                ("usagePartitions", usage), ("eventPartitions", events),
+                ("idempotencyRows", replies), ("tasks", tasks),
+            ])
+        } catch {
+            throw .postgres(error)
+        }
+    }
+
+    private func drop(
+        _ parent: String, keep: Duration, _ pipeline: Pipeline
+    ) async throws(PostgresError) -> Int {
+        var dropped = 0
+        while true {
+            do throws(PostgresError) {
+                let rows = try await pipeline.transaction([
+                    (.shortLockWait, []),
+                    (.partitionDetach, [.text(parent), .int8(keep.milliseconds)]),
+                ])
+                guard try rows[1].only().textIfPresent(0) != nil else { break }
+                dropped += 1
+            } catch .lockTimeout {
+                break  // busy: the next run takes it
+            }
+        }
+        _ = try await pipeline.execute(.partitionDrop, [.text(parent)])
+        return dropped
+    }
+
+    private func delete(
+        _ statement: Statement, _ parameters: [Parameter], _ pipeline: Pipeline
+    ) async throws(PostgresError) -> Int {
+        var deleted = 0
+        while true {
+            let rows = try await pipeline.transaction([
+                (.enterOperator, []), (statement, parameters + [.int8(Int64(settings.chunk))]),
+            ])
+            let count = Int(try rows[1].only().int64(0))
+            deleted += count
+            if count < settings.chunk { return deleted }
+        }
+    }
+}
+
+/// Makes partitions ahead of the time that will need them. A write that finds none makes its own,
+/// so that a stopped job is slow, not broken.
+package struct PartitionsJob: Job {
+    package let name = "partitions"
+    package let interval: Duration = .seconds(600)
+
+    package init() {}
+
+    package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
+        do throws(PostgresError) {
+            var made: [(String, Int)] = []
+            for (parent, ahead) in [("usage_log", 2), ("event", 3)] {
+                let rows = try await pipeline.execute(
+                    .makePartitions, [.text(parent), .timestamp(nil), .int4(Int32(ahead))])
+                made.append((parent, Int(try rows.only().int32(0))))
+            }
+            return report(made)
+        } catch {
+            throw .postgres(error)
+        }
+    }
+}
+
+/// A JSON object of the numbers that are not 0.
+private func report(_ numbers: [(name: String, count: Int)]) -> String {
+    let members = numbers.filter { $0.count != 0 }.map { "\"\($0.name)\": \($0.count)" }
+    return "{" + members.joined(separator: ", ") + "}"
+}
+
+/// A failed run's detail: the cause as JSON.
+func errorDetail(_ error: ControlPlaneError) -> String {
+    let cause =
+        if case .postgres(let error) = error { error.reason } else { "\(error)" }
+    var writer = JSONWriter()
+    writer.object { $0.member("error", redacted(cause)) }
+    return String(decoding: writer.bytes, as: UTF8.self)
+}
+
+extension Statement {
+    fileprivate static let shortLockWait = Statement(
+        "lock_wait_short", "SET LOCAL lock_timeout = '200ms'")
+    fileprivate static let partitionDetach = Statement(
+        "partition_detach",
+        "SELECT bw_detach_partition($1, clock_timestamp() - $2 * interval '1 millisecond')")
+    fileprivate static let partitionDrop = Statement(
+        "partition_drop", "SELECT bw_drop_detached($1)")
+    fileprivate static let idempotencyClean = Statement(
+        "idempotency_clean",
+        """
+        WITH gone AS (
+            DELETE FROM idempotency WHERE (tenant_id, key_hash) IN (
+                SELECT tenant_id, key_hash FROM idempotency
+                WHERE  expires_at <= clock_timestamp() ORDER BY 1, 2 LIMIT $1)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let taskClean = Statement(
+        "task_clean",
+        """
+        WITH gone AS (
+            DELETE FROM task WHERE (tenant_id, id) IN (
+                SELECT tenant_id, id FROM task
+                WHERE  coalesce(done_at, dead_at) < clock_timestamp() - $1 * interval '1 millisecond'
+                AND   (done_at IS NOT NULL OR dead_at IS NOT NULL)
+                ORDER  BY 1, 2 LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+}

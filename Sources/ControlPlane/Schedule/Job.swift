@@ -1,0 +1,102 @@
+package import Postgres
+
+/// Work that the service does by itself, on a schedule, by one instance at a time.
+package protocol Job: Sendable {
+    /// Its name in the table, the API, metrics and logs.
+    var name: String { get }
+    var interval: Duration { get }
+    /// How long one run may take before another instance may take over. The holder renews it.
+    var lease: Duration { get }
+
+    /// One run; what it did as JSON members, e.g. `{"dropped": 2}`.
+    ///
+    /// A run may be repeated after a crash: it must be harmless twice.
+    func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String
+}
+
+extension Job {
+    package var lease: Duration { .seconds(30) }
+}
+
+/// A job as the table knows it.
+package struct JobState: Hashable, Sendable {
+    package let name: String
+    package let holder: String?
+    package let leaseUntil: Timestamp?
+    package let nextRunAt: Timestamp
+    package let startedAt: Timestamp?
+    package let finishedAt: Timestamp?
+    package let durationMs: Int64?
+    package let outcome: String?
+    package let failures: Int32
+    /// A JSON object: what the last run did, or `{"error": ...}`.
+    package let detail: String
+
+    init(_ row: Row) throws(PostgresError) {
+        name = try row.text("name")
+        holder = try row.textIfPresent("holder")
+        leaseUntil = try row.timestampIfPresent("lease_until")
+        nextRunAt = try row.timestamp("next_run_at")
+        startedAt = try row.timestampIfPresent("started_at")
+        finishedAt = try row.timestampIfPresent("finished_at")
+        durationMs = try row.int64IfPresent("duration_ms")
+        outcome = try row.textIfPresent("outcome")
+        failures = try row.int32("failures")
+        detail = try row.json("detail")
+    }
+}
+
+extension Statement {
+    static let jobRegister = Statement(
+        "job_register",
+        "INSERT INTO job (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING")
+    /// Takes a due job whose lease is free or over. The epoch rises: whoever held it may not finish.
+    static let jobClaim = Statement(
+        "job_claim",
+        """
+        UPDATE job
+        SET    holder = $2, epoch = epoch + 1, started_at = clock_timestamp(),
+               lease_until = clock_timestamp() + $3 * interval '1 millisecond',
+               outcome = CASE WHEN holder IS NULL THEN outcome ELSE 'abandoned' END
+        WHERE  name = (
+            SELECT name FROM job
+            WHERE  name = $1 AND next_run_at <= clock_timestamp()
+            AND   (holder IS NULL OR lease_until <= clock_timestamp())
+            FOR NO KEY UPDATE SKIP LOCKED)
+        RETURNING epoch
+        """)
+    static let jobRenew = Statement(
+        "job_renew",
+        """
+        UPDATE job SET lease_until = clock_timestamp() + $3 * interval '1 millisecond'
+        WHERE  name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING epoch
+        """)
+    static let jobFinish = Statement(
+        "job_finish",
+        """
+        UPDATE job
+        SET    holder = NULL, lease_until = NULL, finished_at = clock_timestamp(),
+               duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000,
+               outcome = $3, detail = $4,
+               failures = CASE WHEN $3 = 'succeeded' THEN 0 ELSE failures + 1 END,
+               -- asked for meanwhile: then at once
+               next_run_at = CASE WHEN next_run_at > started_at THEN next_run_at
+                             ELSE clock_timestamp() + $5 * interval '1 millisecond' END
+        WHERE  name = $1 AND epoch = $2
+        RETURNING duration_ms
+        """)
+    static let jobRunNow = Statement(
+        "job_run_now",
+        """
+        UPDATE job SET next_run_at = clock_timestamp() WHERE name = $1
+        RETURNING name, holder, lease_until, next_run_at, started_at, finished_at, duration_ms,
+                  outcome, failures, detail
+        """)
+    static let jobList = Statement(
+        "job_list",
+        """
+        SELECT name, holder, lease_until, next_run_at, started_at, finished_at, duration_ms,
+               outcome, failures, detail
+        FROM   job ORDER BY name
+        """)
+}

@@ -1,0 +1,139 @@
+package import IO
+package import Postgres
+
+/// Runs the jobs that are due, those that no other instance holds.
+///
+/// A lease row decides: claimed by a conditional update, renewed while the run lasts, free again
+/// when its time is over. The owner of a killed instance's job is thus the first to ask after that.
+package actor Scheduler: LoopBound {
+    package struct Settings: Sendable {
+        /// How often the table is asked for due jobs.
+        package var pollInterval: Duration = .seconds(1)
+
+        package init() {}
+    }
+
+    package nonisolated let loop: EventLoop
+    package nonisolated let jobs: [any Job]
+    private let pipeline: Pipeline
+    private let instance: String
+    private let settings: Settings
+    private let tell: Tell
+    /// Runs by job and outcome since the start.
+    package private(set) var runs: [String: [String: Int]] = [:]
+    private var isRegistered = false
+
+    /// - Parameter instance: names this process in leases, e.g. host and process id.
+    package init(
+        on loop: EventLoop, _ jobs: [any Job], pipeline: Pipeline, instance: String,
+        settings: Settings = Settings(), tell: @escaping Tell
+    ) {
+        self.loop = loop
+        self.jobs = jobs
+        self.pipeline = pipeline
+        self.instance = instance
+        self.settings = settings
+        self.tell = tell
+    }
+
+    /// Works until cancelled. What it cannot ask because the database is away, it asks again.
+    package func run() async {
+        while !Task.isCancelled {
+            if await register() {
+                for job in jobs { await runIfDue(job) }
+            }
+            do throws(IOError) { try await loop.sleep(for: settings.pollInterval) } catch { return }
+        }
+    }
+
+    private func register() async -> Bool {
+        if isRegistered { return true }
+        let names = jobs.map(\.name)
+        isRegistered = (try? await pipeline.execute(.jobRegister, [.texts(names)])) != nil
+        return isRegistered
+    }
+
+    /// Claims and runs one job if it is due; true if it ran to its end and was still ours.
+    @discardableResult
+    package func runIfDue(_ job: any Job) async -> Bool {
+        let lease = job.lease.milliseconds
+        guard
+            let claim = try? await pipeline.execute(
+                .jobClaim, [.text(job.name), .text(instance), .int8(lease)]).first,
+            let epoch = try? claim.int64(0)
+        else { return false }
+        let (outcome, detail) = await runHoldingLease(job, epoch)
+        return await finish(job, epoch, outcome, detail)
+    }
+
+    private func runHoldingLease(
+        _ job: any Job, _ epoch: Int64
+    ) async -> (outcome: String, detail: String) {
+        await withTaskGroup(of: (String, String)?.self) { group in
+            group.addTask(executorPreference: loop) { await self.renew(job, epoch) }
+            group.addTask(executorPreference: loop) { [pipeline] in
+                do throws(ControlPlaneError) {
+                    return ("succeeded", try await job.run(pipeline))
+                } catch {
+                    return ("failed", errorDetail(error))
+                }
+            }
+            for await result in group {
+                guard let result else { continue }
+                group.cancelAll()
+                return result
+            }
+            return ("failed", "{}")
+        }
+    }
+
+    /// Keeps the lease while the run lasts.
+    private func renew(_ job: any Job, _ epoch: Int64) async -> (String, String)? {
+        while !Task.isCancelled {
+            do throws(IOError) { try await loop.sleep(for: job.lease / 3) } catch { return nil }
+            _ = try? await pipeline.execute(
+                .jobRenew, [.text(job.name), .int8(epoch), .int8(job.lease.milliseconds)])
+        }
+        return nil
+    }
+
+    private func finish(
+        _ job: any Job, _ epoch: Int64, _ outcome: String, _ detail: String
+    ) async -> Bool {
+        let rows = try? await pipeline.execute(
+            .jobFinish,
+            [
+                .text(job.name), .int8(epoch), .text(outcome), .jsonb(detail),
+                .int8(job.interval.milliseconds),
+            ])
+        guard let row = rows?.first else {
+            // Another took it over, or the database is away and another will.
+            tell(.jobLost(name: job.name, epoch: epoch))
+            return false
+        }
+        runs[job.name, default: [:]][outcome, default: 0] += 1
+        let milliseconds = (try? row.int64(0)) ?? 0
+        if outcome != "succeeded" || detail != "{}" {
+            tell(
+                .jobFinished(
+                    name: job.name, outcome: outcome, milliseconds: milliseconds, detail: detail))
+        }
+        return true
+    }
+}
+
+/// The table of jobs, for operators.
+extension Directory {
+    package func jobs() async throws(ControlPlaneError) -> [JobState] {
+        try decodeAll(try await run([(.jobList, [])]), JobState.init)
+    }
+
+    /// Makes a job due now. Throws `.notFound`.
+    package func runJob(_ name: String, by actor: Actor) async throws(ControlPlaneError) -> JobState {
+        guard try await jobs().contains(where: { $0.name == name }) else { throw .notFound("job") }
+        let audit = actor.audits("job.run", name, of: .fleet)
+        let rows = try await run([(.enterOperator, []), audit, (.jobRunNow, [.text(name)])])
+        guard let row = rows.first else { throw .notFound("job") }
+        return try decode(row, JobState.init)
+    }
+}

@@ -1,0 +1,94 @@
+/// Everything worth telling. The log, the metrics and the alerts read it; nothing else prints.
+package enum Event: Sendable {
+    case serviceStarting(version: String, loops: Int)
+    case serviceReady(addresses: [String])
+    case serviceStopping(reason: String)
+    case serviceStopped
+    case operatorKeyMade(keyID: String, path: String)
+    case databaseReady
+    case databaseLost(reason: String)
+    case clusterStarted(dataDirectory: String, adopted: Bool)
+    case clusterLost(reason: String)
+    case migrationApplied(name: String, milliseconds: Int64)
+    case jobFinished(name: String, outcome: String, milliseconds: Int64, detail: String)
+    case jobLost(name: String, epoch: Int64)
+    case requestFailed(operation: String, requestID: String, traceID: String, cause: String)
+    case connectionRefused(reason: String, count: Int)
+    case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
+
+    package enum Level: String, Sendable { case info, warning, error }
+
+    package var name: String {
+        switch self {
+        case .serviceStarting: "service_starting"
+        case .serviceReady: "service_ready"
+        case .serviceStopping: "service_stopping"
+        case .serviceStopped: "service_stopped"
+        case .operatorKeyMade: "operator_key_made"
+        case .databaseReady: "database_ready"
+        case .databaseLost: "database_lost"
+        case .clusterStarted: "cluster_started"
+        case .clusterLost: "cluster_lost"
+        case .migrationApplied: "migration_applied"
+        case .jobFinished: "job_finished"
+        case .jobLost: "job_lost"
+        case .requestFailed: "request_failed"
+        case .connectionRefused: "connection_refused"
+        case .audited: "audited"
+        }
+    }
+
+    package var level: Level {
+        switch self {
+        case .databaseLost, .clusterLost, .connectionRefused, .jobLost: .warning
+        case .requestFailed: .error
+        case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
+        default: .info
+        }
+    }
+
+    /// The event's own fields, flat, in order.
+    package var fields: [(name: String, value: Value)] {
+        switch self {
+        case .serviceStarting(let version, let loops):
+            [("version", .text(version)), ("loops", .integer(Int64(loops)))]
+        case .serviceReady(let addresses): [("addresses", .texts(addresses))]
+        case .serviceStopping(let reason): [("reason", .text(reason))]
+        case .serviceStopped, .databaseReady: []
+        case .operatorKeyMade(let keyID, let path): [("keyId", .text(keyID)), ("path", .text(path))]
+        case .databaseLost(let reason), .clusterLost(let reason): [("reason", .text(reason))]
+        case .clusterStarted(let directory, let adopted):
+            [("dataDirectory", .text(directory)), ("adopted", .flag(adopted))]
+        case .migrationApplied(let name, let milliseconds):
+            [("migration", .text(name)), ("durationMs", .integer(milliseconds))]
+        case .jobFinished(let name, let outcome, let milliseconds, let detail):
+            [
+                ("job", .text(name)), ("outcome", .text(outcome)),
+                ("durationMs", .integer(milliseconds)), ("detail", .text(detail)),
+            ]
+        case .jobLost(let name, let epoch): [("job", .text(name)), ("epoch", .integer(epoch))]
+        case .requestFailed(let operation, let requestID, let traceID, let cause):
+            [
+                ("operation", .text(operation)), ("requestId", .text(requestID)),
+                ("traceId", .text(traceID)), ("cause", .text(cause)),
+            ]
+        case .connectionRefused(let reason, let count):
+            [("reason", .text(reason)), ("count", .integer(Int64(count)))]
+        case .audited(let action, let tenant, let actor, let target):
+            [
+                ("action", .text(action)), ("tenant", .text(tenant.description)),
+                ("actor", .text(actor)), ("target", .text(target)),
+            ]
+        }
+    }
+
+    package enum Value: Hashable, Sendable {
+        case text(String)
+        case texts([String])
+        case integer(Int64)
+        case flag(Bool)
+    }
+}
+
+/// Where events go. Called from any thread; must not block for long.
+package typealias Tell = @Sendable (Event) -> Void

@@ -1,0 +1,136 @@
+internal import Glibc
+internal import IO
+
+/// Brings the private cluster up: its files first, then the server.
+struct ClusterStarter {
+    let settings: PrivateCluster.Settings
+    let layout: ClusterLayout
+    let binaries: Binaries
+
+    /// Makes the data folder beside its place and moves it there when it is whole, so that a start
+    /// that is killed leaves nothing half made.
+    func makeDataFolder() throws(ClusterError) {
+        guard status(of: layout.data) == nil else { return }
+        let new = layout.home + "/data.new"
+        if status(of: new) != nil {
+            try program("/bin/rm", ["-rf", new], as: .itself).run()
+        }
+        try makePrivateFolder(new, owner: layout.user)
+        try program(
+            binaries.initdb,
+            [
+                "--pgdata=\(new)", "--username=\(PrivateCluster.superuser)", "--encoding=UTF8",
+                "--locale=C", "--data-checksums", "--auth-local=trust", "--auth-host=reject",
+                "--no-instructions",
+            ] + (settings.overrides["fsync"] == "off" ? ["--no-sync"] : [])
+        ).run()
+        guard unsafe rename(new, layout.data) == 0 else { throw systemError("rename", new) }
+    }
+
+    /// Takes over the server that runs on the folder, or starts one; waits until it answers.
+    ///
+    /// - Parameter isCancelled: asked while waiting; a start that is not wanted any more is undone.
+    func adoptOrLaunch(
+        isCancelled: () -> Bool = { false }
+    ) throws(ClusterError) -> (Postmaster, isAdopted: Bool) {
+        if let running = Postmaster.running(on: layout) {
+            let isSame = PidFile(layout.pidFile)?.socketFolder == layout.socketFolder
+            if isSame, (try? waitUntilReady(running, isCancelled)) != nil { return (running, true) }
+            running.stop(milliseconds: Int(settings.stopTimeout.milliseconds))
+        }
+        clearRemains()
+        let postmaster = try launch()
+        do throws(ClusterError) {
+            try waitUntilReady(postmaster, isCancelled)
+        } catch {
+            postmaster.stop(milliseconds: 5_000)
+            throw error
+        }
+        return (postmaster, false)
+    }
+
+    /// Ends what a killed postmaster left: backends still at work keep its shared memory, and with
+    /// it the next one out. They write nothing more that counts, since nobody commits for them.
+    private func clearRemains() {
+        for round in 0..<500 {
+            let orphans = Postmaster.servers(on: layout)
+            if orphans.isEmpty { break }
+            for orphan in orphans { kill(orphan, round < 100 ? SIGQUIT : SIGKILL) }
+            usleep(10_000)
+        }
+        // The pid may since belong to somebody else, which PostgreSQL would take for a live server.
+        _ = unsafe unlink(layout.pidFile)
+    }
+
+    private func launch() throws(ClusterError) -> Postmaster {
+        try writeText(
+            ClusterConfiguration(
+                layout: layout, walCompression: hasLZ4 ? "lz4" : "on",
+                overrides: settings.overrides
+            ).text, to: layout.configuration)
+        let pid = try program(
+            binaries.postgres, ["-D", layout.data, "-c", "config_file=\(layout.configuration)"]
+        ).spawn()
+        guard let postmaster = Postmaster(pid: pid, isChild: true) else {
+            throw .failed(program: binaries.postgres, output: logTail)
+        }
+        return postmaster
+    }
+
+    /// Asks the server whether it takes the value: builds without lz4 would not start with it.
+    private var hasLZ4: Bool {
+        let question = ["-D", layout.data, "-c", "wal_compression=lz4", "-C", "wal_compression"]
+        return (try? program(binaries.postgres, question, log: "/dev/null").run()) != nil
+    }
+
+    /// Waits for the log-in to work and makes the database if it is missing.
+    private func waitUntilReady(
+        _ postmaster: Postmaster, _ isCancelled: () -> Bool
+    ) throws(ClusterError) {
+        let deadline = MonotonicInstant.now.advanced(by: settings.startTimeout)
+        while true {
+            guard postmaster.isAlive else {
+                throw .failed(program: binaries.postgres, output: logTail)
+            }
+            var reason = "it is still starting"
+            if let file = PidFile(layout.pidFile), file.pid == postmaster.pid, file.isReady {
+                do throws(PostgresError) {
+                    return try makeDatabase()
+                } catch { reason = error.reason }
+            }
+            if isCancelled() { throw .noAnswer("stopped") }
+            guard MonotonicInstant.now < deadline else { throw .noAnswer(reason) }
+            usleep(10_000)
+        }
+    }
+
+    private func makeDatabase() throws(PostgresError) {
+        let session = try Session(
+            Conninfo(url: layout.url(database: "postgres"), instance: "cluster"))
+        let exists = try session.execute(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", .text(settings.database)
+        ).only().bool(0)
+        guard !exists else { return }
+        let name = try session.execute("SELECT quote_ident($1)", .text(settings.database))
+            .only().text(0)
+        try session.run("CREATE DATABASE \(name)")
+    }
+
+    private var logTail: String {
+        oneLine(readText(layout.log, limit: 2_000) ?? "no output")
+    }
+
+    private enum Identity {
+        case server
+        case itself
+    }
+
+    private func program(
+        _ path: String, _ arguments: [String], as identity: Identity = .server, log: String? = nil
+    ) -> Program {
+        let itself = ClusterUser(uid: geteuid(), gid: getegid(), launcher: [])
+        return Program(
+            path: path, arguments: arguments, user: identity == .server ? layout.user : itself,
+            log: log ?? layout.log)
+    }
+}

@@ -1,0 +1,19 @@
+import ControlPlane
+import IO
+import Postgres
+
+/// Migrates, or says what would be done; answers lines for people.
+func migrate(_ settings: Settings, dryRun: Bool) throws -> [String] {
+    let database = try Database.open(settings, instance: "migrate") { _ in }
+    defer { database.close() }
+    let migrator = Migrator(database.migrating, Schema.migrations)
+    if dryRun {
+        let pending = try migrator.pending()
+        return pending.isEmpty
+            ? ["nothing to apply"] : pending.map { "would apply \($0.description)" }
+    }
+    let steps = try migrator.migrate()
+    return steps.isEmpty
+        ? ["nothing to apply"]
+        : steps.map { "applied \($0.migration.description) in \($0.duration.milliseconds) ms" }
+}

@@ -1,0 +1,59 @@
+import ControlPlane
+import IO
+import Postgres
+
+/// The database that is served: given, or a private one that this process starts and watches.
+struct Database: Sendable {
+    /// Serves, as bw_app.
+    let serving: Conninfo
+    /// Migrates: a direct connection of a login that may.
+    let migrating: Conninfo
+    /// To be entered after connecting, unless the login is that role.
+    let role: String?
+    private let cluster: PrivateCluster?
+
+    /// Blocks until the database answers. Throws what an operator must know and do.
+    static func open(_ settings: Settings, instance: String, _ tell: @escaping Tell) throws -> Database {
+        if let url = settings.databaseURL {
+            return Database(
+                serving: Conninfo(url: url, instance: instance),
+                migrating: Conninfo(url: settings.databaseMigrationURL ?? url, instance: instance),
+                role: settings.preparedStatements ? "bw_app" : nil, cluster: nil)
+        }
+        var wanted = PrivateCluster.Settings(dataDirectory: settings.data)
+        wanted.binaries = settings.postgresBinaries
+        wanted.user = settings.postgresUser
+        let cluster = try PrivateCluster.start(wanted)
+        tell(.clusterStarted(dataDirectory: settings.data, adopted: cluster.isAdopted))
+        watch(cluster, tell)
+        return Database(
+            serving: Conninfo(url: cluster.url() + "&user=bw_app", instance: instance),
+            migrating: Conninfo(url: cluster.url(), instance: instance), role: nil, cluster: cluster)
+    }
+
+    /// Brings the schema to this binary's version.
+    func migrate(_ tell: Tell) throws {
+        for step in try Migrator(migrating, Schema.migrations).migrate() {
+            tell(
+                .migrationApplied(
+                    name: step.migration.description, milliseconds: step.duration.milliseconds))
+        }
+        // Ours alone, and behind a socket that only we reach: the role may log in without more.
+        if cluster != nil { try Session(migrating).run("ALTER ROLE bw_app LOGIN") }
+    }
+
+    /// Stops a private cluster; a given database is not ours to stop.
+    func close() { cluster?.stop() }
+
+    private static func watch(_ cluster: PrivateCluster, _ tell: @escaping Tell) {
+        startThread {
+            cluster.supervise { event in
+                switch event {
+                case .died: tell(.clusterLost(reason: "PostgreSQL ended; starting it again"))
+                case .restarted: tell(.databaseReady)
+                case .restartFailed(let error): tell(.clusterLost(reason: "\(error)"))
+                }
+            }
+        }
+    }
+}

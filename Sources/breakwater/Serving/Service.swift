@@ -1,0 +1,138 @@
+import API
+import ControlPlane
+import Glibc
+import HTTP
+import IO
+import Postgres
+import UnixSignals
+
+/// One instance, from start to end. It wires everything and decides nothing.
+struct Service: Sendable {
+    let settings: Settings
+    let tell: Tell
+
+    /// Serves until a signal, then stops from the outside in: not ready, no new connections, answers
+    /// in hand, batches, connections to the database, a private cluster.
+    func run() async throws {
+        tell(.serviceStarting(version: Build.version, loops: settings.loops))
+        let instance = Self.instanceName()
+        let (settings, tell) = (settings, tell)
+        let database = try await onThread {
+            let database = try Database.open(settings, instance: instance, tell)
+            try database.migrate(tell)
+            return database
+        }
+        let outcome: Result<Void, any Error>
+        do {
+            outcome = .success(try await serve(database, instance))
+        } catch {
+            outcome = .failure(error)
+        }
+        try await onThread { database.close() }
+        tell(.serviceStopped)
+        try outcome.get()
+    }
+
+    private func serve(_ database: Database, _ instance: String) async throws {
+        let readiness = Readiness()
+        let workers = try (0..<settings.loops).map {
+            try Worker($0, settings, database, readiness, tell)
+        }
+        let jobs: [any Job] = [CleanupJob(settings.cleanup), PartitionsJob()]
+        let jobLoop = workers[0].loop
+        let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
+        let scheduler = Scheduler(
+            on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
+            settings: settings.scheduler, tell: tell)
+        let page: @Sendable () async -> String = {
+            await Self.metrics(workers, scheduler, isDatabaseUp: readiness.reason == nil)
+        }
+        let endpoints = try openEndpoints(workers.count)
+        let servers = try zip(workers, endpoints.byLoop).map { worker, endpoints in
+            let services = Services(
+                keys: worker.keys, ledger: worker.ledger, pipeline: worker.reads,
+                jobs: jobs.map { JobSchedule($0) }, settings: settings.api, readiness: readiness,
+                metricsPage: page, tell: tell)
+            return Server(
+                on: worker.loop, endpoints: endpoints, routes: try Routes(apiRoutes(services)),
+                limits: settings.http, deadlines: settings.deadlines, observer: worker.metrics)
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            let background = jobLoop
+            group.addTask(executorPreference: background) { await jobPipeline.run() }
+            try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
+            tell(.serviceReady(addresses: endpoints.addresses))
+            group.addTask(executorPreference: background) { await scheduler.run() }
+            group.addTask { await stopOnSignal(servers, readiness) }
+            await withDiscardingTaskGroup { serving in
+                for (worker, server) in zip(workers, servers) {
+                    serving.addTask(executorPreference: worker.loop) {
+                        await worker.run(server, tell)
+                    }
+                }
+            }
+            await jobPipeline.close()
+            group.cancelAll()
+        }
+        for worker in workers { worker.loop.stop() }
+    }
+
+    /// Opens every address on every loop; a Unix socket on the first alone.
+    private func openEndpoints(
+        _ loops: Int
+    ) throws -> (byLoop: [[Server.Endpoint]], addresses: [String]) {
+        var byLoop = [[Server.Endpoint]](repeating: [], count: loops)
+        var addresses: [String] = []
+        for address in settings.listen {
+            do throws(IOError) {
+                let first = try Listener.open(address)
+                byLoop[0].append(first)
+                addresses.append(first.address.description)
+                guard case .tcp = address else { continue }
+                for loop in 1..<max(1, loops) {
+                    byLoop[loop].append(try Listener.open(first.address))
+                }
+            } catch {
+                throw SettingsError("cannot listen on \(address): \(error)")
+            }
+        }
+        return (byLoop, addresses)
+    }
+
+    /// Waits for SIGTERM or SIGINT and drains; a second one ends the process at once.
+    private func stopOnSignal(_ servers: [Server], _ readiness: Readiness) async {
+        var count = 0
+        await withDiscardingTaskGroup { group in
+            for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+                count += 1
+                if count > 1 { exit(1) }
+                tell(.serviceStopping(reason: "\(signal)"))
+                readiness.drain()
+                group.addTask {
+                    try? await Task.sleep(for: settings.drainDelay)
+                    for server in servers { await server.drain(within: settings.drain) }
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    private static func metrics(
+        _ workers: [Worker], _ scheduler: Scheduler, isDatabaseUp: Bool
+    ) async -> String {
+        var ledgers: [Ledger.Counters] = []
+        for worker in workers { ledgers.append(await worker.ledger.counters) }
+        return MetricsPage.render(
+            loops: workers.map(\.metrics), ledgers: ledgers, isDatabaseUp: isDatabaseUp,
+            jobRuns: await scheduler.runs, version: Build.version)
+    }
+
+    /// Host and process, e.g. `node-1:4711`: names this instance in leases and to the database.
+    private static func instanceName() -> String {
+        var name = [CChar](repeating: 0, count: 64)
+        _ = unsafe gethostname(&name, name.count - 1)
+        let host = String(
+            decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return "\(host):\(getpid())"
+    }
+}

@@ -1,0 +1,68 @@
+import API
+import ControlPlane
+import HTTP
+import IO
+import Postgres
+
+/// One event loop and all that lives on it: connections to the database, the ledger's batches, the
+/// memory of keys, the HTTP server.
+struct Worker: Sendable {
+    let loop: EventLoop
+    let writes: Pipeline
+    let reads: Pipeline
+    let keys: KeyCache
+    let ledger: Ledger
+    let metrics = LoopMetrics()
+
+    init(
+        _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
+        _ tell: @escaping Tell
+    ) throws {
+        let loop = try EventLoop.start(name: "bw-loop-\(index)")
+        self.loop = loop
+        func pipeline(_ name: String) -> Pipeline {
+            let part = "database (loop \(index), \(name))"
+            readiness.set(part, down: "connecting")
+            return Pipeline(on: loop, pipelineSettings(settings, database)) { isReady in
+                readiness.set(part, down: isReady ? nil : "connection lost")
+                if index == 0, name == "writes" {
+                    tell(isReady ? .databaseReady : .databaseLost(reason: "connection lost"))
+                }
+            }
+        }
+        writes = pipeline("writes")
+        reads = pipeline("reads")
+        keys = KeyCache(on: loop, pipeline: reads, settings: settings.keys)
+        ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
+    }
+
+    /// Serves until the server was drained, then closes what is behind it. On the loop.
+    func run(_ server: Server, _ tell: @escaping Tell) async {
+        await withDiscardingTaskGroup { group in
+            group.addTask(executorPreference: loop) { await writes.run() }
+            group.addTask(executorPreference: loop) { await reads.run() }
+            group.addTask(executorPreference: loop) { await keys.run() }
+            group.addTask(executorPreference: loop) { await ledger.run() }
+            do throws(IOError) {
+                try await server.run()
+            } catch {
+                tell(.serviceStopping(reason: "a listener failed: \(error)"))
+            }
+            await writes.close()
+            await reads.close()
+            group.cancelAll()
+        }
+    }
+}
+
+/// Of every connection to the database.
+func pipelineSettings(_ settings: Settings, _ database: Database) -> Pipeline.Settings {
+    var wanted = Pipeline.Settings(database.serving)
+    wanted.role = database.role
+    wanted.ownsSession = settings.preparedStatements
+    wanted.statementTimeout = settings.statementTimeout
+    wanted.lockTimeout = settings.lockTimeout
+    wanted.deadline = settings.databaseDeadline
+    wanted.connectWait = settings.connectWait
+    return wanted
+}

@@ -1,0 +1,99 @@
+import IO
+
+/// One thing that an operator may set: its name, what it takes, and why it is as it is.
+///
+/// The table of settings is the one place where they are listed: environment, file, `--set`,
+/// `breakwater settings` and the docs read it.
+struct Setting: Sendable {
+    /// Dotted, e.g. `http.headBytes`; the unit is at its end.
+    let name: String
+    let help: String
+    /// Never shown.
+    var isSecret = false
+    let read: @Sendable (String, inout Settings) throws(SettingsError) -> Void
+    let show: @Sendable (Settings) -> String
+
+    /// `http.headBytes` → `BREAKWATER_HTTP_HEAD_BYTES`.
+    var environmentName: String {
+        if name == "databaseURL" { return "DATABASE_URL" }
+        if name == "databaseMigrationURL" { return "DATABASE_MIGRATION_URL" }
+        var text = "BREAKWATER_"
+        var wasLower = false
+        for character in name {
+            if character == "." {
+                text += "_"
+                wasLower = false
+            } else {
+                if character.isUppercase && wasLower { text += "_" }
+                text += character.uppercased()
+                wasLower = character.isLowercase
+            }
+        }
+        return text
+    }
+}
+
+/// A setting that cannot be taken: which, and what it must be.
+struct SettingsError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+extension Setting {
+    static func int(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
+        _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Int(text), range.contains(value) else {
+                throw SettingsError(
+                    "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            settings[keyPath: path] = value
+        } show: { "\($0[keyPath: path])" }
+    }
+
+    /// A duration in the unit at the name's end: `S` or `Ms`.
+    static func duration(
+        _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable,
+        _ range: ClosedRange<Int>, _ help: String
+    ) -> Setting {
+        let isMilliseconds = name.hasSuffix("Ms")
+        return Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Int(text), range.contains(value) else {
+                throw SettingsError(
+                    "must be a whole number from \(range.lowerBound) to \(range.upperBound) (\(isMilliseconds ? "ms" : "seconds"))"
+                )
+            }
+            settings[keyPath: path] = isMilliseconds ? .milliseconds(value) : .seconds(value)
+        } show: {
+            let value = $0[keyPath: path]
+            return "\(isMilliseconds ? value.milliseconds : value.components.seconds)"
+        }
+    }
+
+    static func bool(
+        _ name: String, _ path: any WritableKeyPath<Settings, Bool> & Sendable, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            switch text.lowercased() {
+            case "true", "1", "yes", "on": settings[keyPath: path] = true
+            case "false", "0", "no", "off": settings[keyPath: path] = false
+            default: throw SettingsError("must be true or false")
+            }
+        } show: { "\($0[keyPath: path])" }
+    }
+
+    static func text(
+        _ name: String, _ path: any WritableKeyPath<Settings, String?> & Sendable,
+        isSecret: Bool = false, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help, isSecret: isSecret) { text, settings throws(SettingsError) in
+            guard !text.isEmpty else { throw SettingsError("must not be empty") }
+            settings[keyPath: path] = text
+        } show: { settings in
+            guard let value = settings[keyPath: path] else { return "" }
+            return isSecret ? "<redacted>" : value
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import ControlPlane
+import Glibc
+
+/// Where settings come from, the strongest last: defaults, file, environment, flags.
+enum SettingsReader {
+    /// Reads all three. Unknown names are refused: a typing error must not pass for a default.
+    static func read(
+        file: String?, environment: [String: String], flags: [(name: String, value: String)]
+    ) throws(SettingsError) -> Settings {
+        var settings = Settings()
+        if let file { try apply(try lines(of: file), from: file, to: &settings) }
+        try apply(try fromEnvironment(environment), from: "environment", to: &settings)
+        for (name, value) in flags {
+            guard let setting = Settings.table.first(where: { $0.name == name }) else {
+                throw SettingsError("there is no setting \(name); see `breakwater settings`")
+            }
+            try take(setting, value, from: "--set", into: &settings)
+        }
+        settings.cleanup.usageRetention = settings.ledger.retention
+        return settings
+    }
+
+    private static func apply(
+        _ values: [(name: String, value: String)], from place: String, to settings: inout Settings
+    ) throws(SettingsError) {
+        for (name, value) in values {
+            guard
+                let setting = Settings.table.first(where: {
+                    $0.environmentName == name || $0.name == name
+                })
+            else { throw SettingsError("\(place): there is no setting \(name); see `breakwater settings`") }
+            try take(setting, value, from: place, into: &settings)
+        }
+    }
+
+    private static func take(
+        _ setting: Setting, _ value: String, from place: String, into settings: inout Settings
+    ) throws(SettingsError) {
+        do throws(SettingsError) {
+            try setting.read(value, &settings)
+        } catch {
+            throw SettingsError("\(place): \(setting.name) \(error)")
+        }
+    }
+
+    /// Names that other parts of the command read, no settings of the service.
+    private static let reserved: Set<String> = [
+        "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_TEST_DATABASE_URL",
+    ]
+
+    /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
+    private static func fromEnvironment(
+        _ environment: [String: String]
+    ) throws(SettingsError) -> [(name: String, value: String)] {
+        var values: [(name: String, value: String)] = []
+        for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
+            guard
+                name.hasPrefix("BREAKWATER_")
+                    || ["DATABASE_URL", "DATABASE_MIGRATION_URL"].contains(
+                        name.hasSuffix("_FILE") ? String(name.dropLast(5)) : name),
+                !reserved.contains(name), !value.isEmpty
+            else { continue }
+            if name.hasSuffix("_FILE") {
+                guard let text = readFile(value) else {
+                    throw SettingsError("\(name): cannot read \(value)")
+                }
+                values.append((String(name.dropLast(5)), text.trimmed))
+            } else {
+                values.append((name, value))
+            }
+        }
+        return values
+    }
+
+    /// `NAME=value` a line, as systemd's EnvironmentFile; `#` starts a comment line.
+    private static func lines(
+        of file: String
+    ) throws(SettingsError) -> [(name: String, value: String)] {
+        guard let text = readFile(file) else { throw SettingsError("cannot read \(file)") }
+        var values: [(name: String, value: String)] = []
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let line = String(line).trimmed
+            if line.isEmpty || line.hasPrefix("#") { continue }
+            guard let equals = line.firstIndex(of: "=") else {
+                throw SettingsError("\(file), line \(index + 1): must be NAME=value")
+            }
+            var value = String(line[line.index(after: equals)...]).trimmed
+            if value.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") {
+                value = String(value.dropFirst().dropLast())
+            }
+            values.append((String(line[..<equals]).trimmed, value))
+        }
+        return values
+    }
+
+    /// The process's environment.
+    static var environment: [String: String] {
+        var values: [String: String] = [:]
+        var entry = unsafe environ
+        while let text = unsafe entry.pointee {
+            let line = unsafe String(cString: text)
+            if let equals = line.firstIndex(of: "=") {
+                values[String(line[..<equals])] = String(line[line.index(after: equals)...])
+            }
+            unsafe entry += 1
+        }
+        return values
+    }
+}
+
+extension String {
+    /// Without white space at both ends.
+    var trimmed: String {
+        let isSpace = { (character: Character) in character.isWhitespace }
+        return String(drop(while: isSpace).reversed().drop(while: isSpace).reversed())
+    }
+}
+
+/// A small text file's contents; nil if it cannot be read or is over 1 MiB.
+func readFile(_ path: String) -> String? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var room = [UInt8](repeating: 0, count: 16_384)
+    while bytes.count <= 1 << 20 {
+        let count = unsafe read(descriptor, &room, room.count)
+        if count < 0 { return nil }
+        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        bytes += room.prefix(count)
+    }
+    return nil
+}

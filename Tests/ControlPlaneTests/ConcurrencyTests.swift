@@ -1,0 +1,138 @@
+import ControlPlane
+import IO
+import Postgres
+import ServiceSupport
+import TestSupport
+import Testing
+
+/// What the log says afterwards, computed from its rows alone.
+private struct Audit {
+    /// The most units in any window that ends at a row.
+    let largest: Int64
+    /// Rows whose running total does not follow from the one before.
+    let gaps: Int64
+    let units: Int64
+
+    static func of(_ url: String, window: Duration) throws -> Audit {
+        let row = try Session(Conninfo(url: url)).execute(
+            """
+            WITH log AS (
+                SELECT units, cum, sum(units) OVER w AS in_window,
+                       lag(cum) OVER (PARTITION BY tenant_id, op ORDER BY at) AS before
+                FROM   usage_log
+                -- half-open: a record counts while it is younger than the window
+                WINDOW w AS (PARTITION BY tenant_id, op ORDER BY at
+                             RANGE BETWEEN \(window.milliseconds * 1000 - 1) * interval '1 microsecond' PRECEDING
+                             AND CURRENT ROW))
+            SELECT coalesce(max(in_window), 0)::bigint, count(*) FILTER (WHERE cum - units <> coalesce(before, 0)),
+                   coalesce(sum(units), 0)::bigint
+            FROM   log
+            """
+        ).only()
+        return Audit(
+            largest: try row.int64(0), gaps: try row.int64(1), units: try row.int64(2))
+    }
+}
+
+private struct Load: Sendable {
+    var admitted: Int64 = 0
+    var denied = 0
+    var failed: [String] = []
+}
+
+@Suite(.serialized) struct `Two instances on one database` {
+    private static let limit: Int64 = 200
+
+    /// Both instances ask as fast as they can for a while; costs 1 to 3, a window of a second.
+    private static func load(
+        _ planes: [Plane], _ tenant: Tenant.ID, keys: Int, for duration: Duration
+    ) async -> Load {
+        let end = MonotonicInstant.now.advanced(by: duration)
+        return await withTaskGroup(of: Load.self) { group in
+            for plane in planes {
+                for client in 0..<24 {
+                    group.addTask(executorPreference: plane.loop) {
+                        var load = Load()
+                        var turn = client
+                        while MonotonicInstant.now < end {
+                            turn += 7
+                            let cost = Int32(1 + turn % 3)
+                            do {
+                                let decision = try await plane.ledger.acquire(
+                                    "key\(turn % keys)", cost: cost, limit: limit, window: 1,
+                                    for: tenant)
+                                if case .admitted = decision {
+                                    load.admitted += Int64(cost)
+                                } else {
+                                    load.denied += 1
+                                }
+                            } catch {
+                                load.failed.append("\(error)")
+                            }
+                        }
+                        return load
+                    }
+                }
+            }
+            return await group.reduce(into: Load()) { sum, load in
+                sum.admitted += load.admitted
+                sum.denied += load.denied
+                sum.failed += load.failed
+            }
+        }
+    }
+
+    private static func run(
+        keys: Int, for duration: Duration = .seconds(3), alter: String? = nil
+    ) async throws -> (Load, Audit) {
+        try await Plane.with { first in
+            if let alter { try Session(Conninfo(url: first.url)).run(alter) }
+            return try await Plane.with(url: first.url) { second in
+                let tenant = try await first.makeTenant()
+                let load = await load([first, second], tenant, keys: keys, for: duration)
+                return (load, try Audit.of(first.url, window: .seconds(1)))
+            }
+        }
+    }
+
+    @Test(.proves("E5", "H5"), arguments: [1, 20])
+    func `never admit more than the limit in any window`(keys: Int) async throws {
+        let (load, audit) = try await Self.run(keys: keys)
+        #expect(load.failed.isEmpty)
+        #expect(load.denied > 0)
+        #expect(audit.largest <= Self.limit)
+        #expect(audit.largest > Self.limit - 3)
+        #expect(audit.gaps == 0)
+        #expect(audit.units == load.admitted)
+    }
+
+    /// The control of the test above: it must be able to fail.
+    @Test func `admit too much once the locks are gone`() async throws {
+        let (_, audit) = try await Self.run(
+            keys: 1,
+            alter: Self.rewriteAcquire("pg_advisory_xact_lock(s.k)", "s.k"))
+        #expect(audit.largest > Self.limit || audit.gaps > 0)
+    }
+
+    /// And of the order of the locks: unsorted, two batches wait for each other.
+    @Test func `deadlock once the locks are not sorted`() async throws {
+        let (load, _) = try await Self.run(
+            keys: 100, for: .seconds(4),
+            alter: Self.rewriteAcquire("ORDER BY 1) AS s", "ORDER BY random()) AS s"))
+        #expect(load.failed.contains { $0.contains("serialization") })
+    }
+
+    private static func rewriteAcquire(_ from: String, _ to: String) -> String {
+        """
+        DO $do$
+        DECLARE source text := pg_get_functiondef('bw_acquire'::regproc);
+        BEGIN
+            IF position('\(from)' IN source) = 0 THEN RAISE 'bw_acquire has changed'; END IF;
+            source := replace(source, '\(from)', '\(to)');
+            -- DISTINCT and ORDER BY random() do not go together
+            source := replace(source, 'SELECT DISTINCT uuid_hash', 'SELECT uuid_hash');
+            EXECUTE source;
+        END $do$
+        """
+    }
+}

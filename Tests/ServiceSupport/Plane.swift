@@ -1,0 +1,104 @@
+package import ControlPlane
+package import IO
+package import Postgres
+import Synchronization
+import TestSupport
+
+/// The domain on a real database with the schema, on one loop, for one test.
+package struct Plane: Sendable {
+    package let url: String
+    package let loop: EventLoop
+    package let writes: Pipeline
+    package let reads: Pipeline
+    package let keys: KeyCache
+    package let ledger: Ledger
+    package let directory: Directory
+    /// The clock that the ledger is given; nil: the database's own.
+    package let clock: TestClock?
+
+    /// Gives `body` a plane on a fresh database; all ends with it.
+    package static func with<Answer: Sendable>(
+        clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
+        _ body: @Sendable (Plane) async throws -> Answer
+    ) async throws -> Answer {
+        let template = try await Template.name()
+        return try await TestDatabase.withDatabase(template: template) { url in
+            try await with(url: url, clock: clock, settings: settings, body)
+        }
+    }
+
+    /// The same on a database that is there: a second instance beside the first.
+    package static func with<Answer: Sendable>(
+        url: String, clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
+        _ body: @Sendable (Plane) async throws -> Answer
+    ) async throws -> Answer {
+        try await withLoop { loop in
+            let plane = Plane(url: url, loop: loop, clock: clock, settings: settings)
+            return try await withThrowingTaskGroup(of: Void.self) { group in
+                let background: [@Sendable () async -> Void] = [
+                    { await plane.writes.run() }, { await plane.reads.run() },
+                    { await plane.keys.run() }, { await plane.ledger.run() },
+                ]
+                for work in background {
+                    group.addTask(executorPreference: loop) { await work() }
+                }
+                let outcome: Result<Answer, any Error>
+                do { outcome = .success(try await body(plane)) } catch { outcome = .failure(error) }
+                group.cancelAll()
+                return try outcome.get()
+            }
+        }
+    }
+
+    private init(url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings) {
+        var wanted = Pipeline.Settings(url: url)
+        wanted.role = "bw_app"
+        wanted.connectWait = .seconds(10)
+        self.url = url
+        self.loop = loop
+        self.clock = clock
+        writes = Pipeline(on: loop, wanted)
+        reads = Pipeline(on: loop, wanted)
+        keys = KeyCache(on: loop, pipeline: reads)
+        var now: (@Sendable () -> Timestamp)?
+        if let clock { now = { clock.now } }
+        ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings, now: now)
+        directory = Directory(reads)
+    }
+
+    /// Makes a tenant with any name.
+    package func makeTenant(_ name: String = "tenant \(UUID.v7())") async throws -> Tenant.ID {
+        try await directory.createTenant(name: name, by: .system).value.id
+    }
+}
+
+/// A clock that stands until it is moved, in either direction.
+package final class TestClock: Sendable {
+    private let time: Mutex<Timestamp>
+
+    package init(_ time: Timestamp) { self.time = Mutex(time) }
+
+    package var now: Timestamp { time.withLock { $0 } }
+    package func move(by duration: Duration) { time.withLock { $0 = $0 + duration } }
+    package func set(_ new: Timestamp) { time.withLock { $0 = new } }
+}
+
+/// A database with the schema that each test's own is copied from, made once.
+private enum Template {
+    private static let made = Mutex<Result<String, any Error>?>(nil)
+
+    static func name() async throws -> String {
+        try await onThread {
+            try made.withLock { made in
+                if made == nil { made = Result { try make() } }
+                return try made?.get() ?? ""
+            }
+        }
+    }
+
+    private static func make() throws -> String {
+        let url = try TestDatabase.makeKeptDatabase("bw_template")
+        _ = try Migrator(Conninfo(url: url), Schema.migrations).migrate()
+        return "bw_template"
+    }
+}
