@@ -83,6 +83,7 @@ extension IPAddress: CustomStringConvertible {
             var words = (high.bigEndian, low.bigEndian)
             _ = unsafe inet_ntop(AF_INET6, &words, &text, socklen_t(text.count))
         }
-        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return String(
+            decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }

@@ -30,6 +30,7 @@ import Synchronization
 
     // The rest belongs to the loop's thread.
     private nonisolated(unsafe) var jobs: [UnownedJob] = []
+    private nonisolated(unsafe) var spareJobs: [UnownedJob] = []
     private nonisolated(unsafe) var sources: [(any Source)?] = []
     private nonisolated(unsafe) var timers = TimerHeap()
     private nonisolated(unsafe) var endOfTurn: [() -> Void] = []
@@ -234,6 +235,9 @@ import Synchronization
         let serial = unsafe asUnownedSerialExecutor()
         let task = unsafe asUnownedTaskExecutor()
         var batch: [UnownedJob] = []
+        // Both arrays keep their room from turn to turn.
+        unsafe swap(&batch, &spareJobs)
+        defer { unsafe swap(&batch, &spareJobs) }
         for _ in 0..<64 {
             unsafe swap(&batch, &jobs)
             for job in batch {

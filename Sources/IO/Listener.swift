@@ -184,6 +184,8 @@ private func boundAddress(of descriptor: Int32, asked: Address) throws(IOError) 
     }
     try check(result, "getsockname")
     // The port stands at the same place in both families.
-    let port = unsafe withUnsafeBytes(of: &storage) { unsafe $0.load(as: sockaddr_in.self).sin_port }
+    let port = unsafe withUnsafeBytes(of: &storage) {
+        unsafe $0.load(as: sockaddr_in.self).sin_port
+    }
     return .tcp(host: host, port: UInt16(bigEndian: port))
 }

@@ -5,7 +5,9 @@
 package final class LoopTimer {
     let action: () -> Void
     /// When to act; `distantFuture` while it is not set.
-    package private(set) var deadline = MonotonicInstant.distantFuture
+    package var deadline: MonotonicInstant { due }
+    /// Private, so that the compiler sees each access and leaves out the checks at run time.
+    private var due = MonotonicInstant.distantFuture
     /// The deadline that the heap holds for this timer, or `distantFuture` if it holds none.
     var queued = MonotonicInstant.distantFuture
 
@@ -13,11 +15,11 @@ package final class LoopTimer {
 
     /// Sets or moves the alarm. Only on `loop`'s thread.
     package func set(_ deadline: MonotonicInstant, on loop: EventLoop) {
-        self.deadline = deadline
+        due = deadline
         if deadline < queued { loop.enqueue(self) }
     }
 
-    package func clear() { deadline = .distantFuture }
+    package func clear() { due = .distantFuture }
 }
 
 /// A binary heap of timers by the deadline that each had when it was put in.

@@ -12,7 +12,7 @@
     package var isWaiting: Bool { unsafe continuation != nil }
 
     /// Waits for the value; if it is there already, answers without suspending.
-    package func wait() async -> Value {
+    @inline(__always) package func wait() async -> Value {
         if let value {
             self.value = nil
             return value

@@ -140,7 +140,7 @@ import Glibc
         unsafe bytes.withUnsafeBytes { unsafe append($0.baseAddress, count: $0.count) }
     }
 
-    mutating func append(_ text: String) {
+    mutating func append(text: String) {
         var text = text
         text.withUTF8 { unsafe append($0.baseAddress, count: $0.count) }
     }
@@ -149,7 +149,7 @@ import Glibc
     /// so that no value can end its line (RFC 9110 section 5.5).
     mutating func append(fieldValue text: String) {
         let first = end &- start
-        append(text)
+        append(text: text)
         guard let base = unsafe base else { return }
         for offset in (start &+ first)..<end
         where unsafe !base.load(fromByteOffset: offset, as: UInt8.self).isFieldValue {
@@ -209,18 +209,30 @@ private func hexDigits(_ value: UInt32) -> UInt64 {
 @safe final class BufferPool {
     /// Octets a block.
     static let blockSize = 16 * 1024
-    private var blocks: [UnsafeMutableRawPointer] = unsafe []
+    /// Free blocks, each holding the address of the next: a list that never moves.
+    private var free: UnsafeMutableRawPointer?
+    private var count = 0
     private let limit: Int
 
     /// - Parameter limit: how many blocks are kept; more are freed when they come back.
-    init(limit: Int) { self.limit = limit }
+    init(limit: Int) {
+        self.limit = limit
+        unsafe free = nil
+    }
 
     deinit {
-        while let block = unsafe blocks.popLast() { unsafe block.deallocate() }
+        while let block = unsafe pop() { unsafe block.deallocate() }
+    }
+
+    @inline(__always) private func pop() -> UnsafeMutableRawPointer? {
+        guard let block = unsafe free else { return nil }
+        unsafe free = block.load(as: UnsafeMutableRawPointer?.self)
+        count &-= 1
+        return unsafe block
     }
 
     func take() -> ByteBuffer {
-        guard let block = unsafe blocks.popLast() else {
+        guard let block = unsafe pop() else {
             return ByteBuffer(capacity: Self.blockSize)
         }
         return unsafe ByteBuffer(block: block, capacity: Self.blockSize)
@@ -228,9 +240,11 @@ private func hexDigits(_ value: UInt32) -> UInt64 {
 
     func give(_ buffer: consuming ByteBuffer) {
         // One that grew, or never had a block, is not kept.
-        guard buffer.capacity == Self.blockSize, unsafe blocks.count < limit,
+        guard buffer.capacity == Self.blockSize, count < limit,
             let block = unsafe buffer.release()
         else { return }
-        unsafe blocks.append(block)
+        unsafe block.storeBytes(of: free, as: UnsafeMutableRawPointer?.self)
+        unsafe free = block
+        count &+= 1
     }
 }

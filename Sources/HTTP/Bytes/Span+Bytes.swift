@@ -36,7 +36,10 @@ extension Span where Element == UInt8 {
     /// A copy of the bytes of `range`.
     func array(_ range: ByteRange) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count)
-        return unsafe withUnsafeBytes { unsafe [UInt8]($0[range.lowerBound..<range.upperBound]) }
+        var copy = [UInt8]()
+        copy.reserveCapacity(range.count)
+        copy.append(self, in: range)
+        return copy
     }
 
     /// The text of `range`; what is not UTF-8 becomes U+FFFD.

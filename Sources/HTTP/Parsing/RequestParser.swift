@@ -6,7 +6,9 @@
 /// answer is the same however the bytes were split, and the work linear.
 package struct RequestParser: Sendable {
     private(set) var head = RequestHead()
-    private let limits: HTTPLimits
+    private let requestLineBytes: Int
+    private let headBytes: Int
+    private let maxFieldCount: Int
     /// Start of the line that is not read yet.
     private var line = 0
     /// No line end stands before this.
@@ -17,7 +19,11 @@ package struct RequestParser: Sendable {
     private var seen = SeenFields()
     private var fieldCount = 0
 
-    package init(limits: HTTPLimits) { self.limits = limits }
+    package init(limits: HTTPLimits) {
+        requestLineBytes = limits.requestLineBytes
+        headBytes = limits.headBytes
+        maxFieldCount = limits.fieldCount
+    }
 
     /// The head's length in octets once it is complete, nil while more is needed.
     package mutating func parse(_ bytes: Span<UInt8>) throws(Refusal) -> Int? {
@@ -57,7 +63,7 @@ package struct RequestParser: Sendable {
             start += 2
             advance(to: start)
         }
-        let longest = start + limits.requestLineBytes
+        let longest = start + requestLineBytes
         guard let end = try lineEnd(bytes, before: longest) else {
             if bytes.count >= longest {
                 throw Refusal(.uriTooLong, "the request line is too long")
@@ -69,7 +75,7 @@ package struct RequestParser: Sendable {
 
     /// Where a field line ends, within what is left of the head's size.
     private mutating func fieldLineEnd(_ bytes: Span<UInt8>) throws(Refusal) -> Int? {
-        let longest = start + limits.headBytes
+        let longest = start + headBytes
         guard let end = try lineEnd(bytes, before: longest) else {
             if bytes.count >= longest { throw Refusal(.headTooLarge, "the head is too large") }
             return nil
@@ -132,7 +138,7 @@ package struct RequestParser: Sendable {
     /// colon.
     private mutating func readField(_ bytes: Span<UInt8>, _ line: ByteRange) throws(Refusal) {
         fieldCount &+= 1
-        guard fieldCount <= limits.fieldCount else {
+        guard fieldCount <= maxFieldCount else {
             throw Refusal(.headTooLarge, "too many fields")
         }
         let field = try FieldLine(bytes, line)

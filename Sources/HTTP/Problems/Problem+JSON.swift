@@ -1,81 +1,46 @@
 import IO
+import JSON
 
 extension Problem {
     /// The members of RFC 9457 section 3.1, then ours.
     func json(_ requestID: RequestID) -> [UInt8] {
-        var json = ObjectWriter()
-        json.member("type", type.urn)
-        json.member("title", type.title)
-        json.member("status", Int64(status.code))
-        if let detail { json.member("detail", detail) }
-        json.member("instance", requestID.urn)
-        if let retryAfter {
-            // Rounded up, so that who waits exactly this long is not early.
-            json.member("retryAfterMs", max(0, (retryAfter.nanoseconds &+ 999_999) / 1_000_000))
-        }
-        if !errors.isEmpty {
-            json.array("errors", errors) { item in
-                var error = ObjectWriter()
-                error.member("pointer", item.pointer)
-                error.member("detail", item.detail)
-                return error.finish()
+        var writer = JSONWriter()
+        writer.object { json in
+            json.member("type", type.urn)
+            json.member("title", type.title)
+            json.member("status", Int(status.code))
+            json.member("detail", ifPresent: detail)
+            json.member("instance", requestID.urn)
+            if let retryAfter {
+                // Rounded up, so that who waits exactly this long is not early.
+                json.member("retryAfterMs", max(0, (retryAfter.nanoseconds &+ 999_999) / 1_000_000))
             }
-        }
-        for (name, value) in members {
-            switch value {
-            case .string(let text): json.member(name, text)
-            case .integer(let number): json.member(name, number)
-            case .boolean(let flag): json.raw(name, flag ? "true" : "false")
-            case .strings(let list): json.array(name, list) { Array(quoted($0).utf8) }
+            if !errors.isEmpty {
+                json.array("errors") { json in
+                    for error in errors {
+                        json.object { json in
+                            json.member("pointer", error.pointer)
+                            json.member("detail", error.detail)
+                        }
+                    }
+                }
             }
+            for member in members { json.write(member.name, member.value) }
         }
-        return json.finish()
+        return writer.bytes
     }
 }
 
-/// Just enough JSON for a problem.
-private struct ObjectWriter {
-    private var bytes = Array("{".utf8)
-
-    mutating func member(_ name: String, _ text: String) { raw(name, quoted(text)) }
-    mutating func member(_ name: String, _ number: Int64) { raw(name, String(number)) }
-
-    mutating func raw(_ name: String, _ json: String) {
-        key(name)
-        bytes += json.utf8
-    }
-
-    mutating func array<Item>(_ name: String, _ items: [Item], _ write: (Item) -> [UInt8]) {
-        key(name)
-        bytes += "[".utf8
-        bytes += items.map(write).joined(separator: ",".utf8)
-        bytes += "]".utf8
-    }
-
-    private mutating func key(_ name: String) {
-        if bytes.count > 1 { bytes += ",".utf8 }
-        bytes += quoted(name).utf8
-        bytes += ":".utf8
-    }
-
-    consuming func finish() -> [UInt8] {
-        bytes += "}".utf8
-        return bytes
-    }
-}
-
-/// A JSON string, RFC 8259 section 7.
-private func quoted(_ text: String) -> String {
-    var json = "\""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": json += "\\\""
-        case "\\": json += "\\\\"
-        case "\u{00}"..."\u{1F}":
-            let code = String(scalar.value, radix: 16)
-            json += "\\u" + String(repeating: "0", count: 4 - code.count) + code
-        default: json.unicodeScalars.append(scalar)
+extension JSONWriter {
+    fileprivate mutating func write(_ name: String, _ value: Problem.Value) {
+        switch value {
+        case .string(let text): member(name, text)
+        case .integer(let number): member(name, number)
+        case .boolean(let flag): member(name, flag)
+        case .strings(let list):
+            array(name) { json in
+                for text in list { json.value(text) }
+            }
         }
     }
-    return json + "\""
 }

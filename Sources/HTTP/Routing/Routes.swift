@@ -64,49 +64,58 @@ package final class Routes: Sendable {
         methods.map(\.description).joined(separator: ", ")
     }
 
-    /// What a request leads to.
+    /// What a request leads to; places are indices, so that it is trivial to copy.
     enum Match: Sendable {
         case route(Int)
-        case options(allow: String)
-        case refused(Problem)
+        /// A path with routes, asked for what it has; nil for the whole server.
+        case options(Int?)
+        case notFound
+        case methodNotAllowed(Int)
+        /// No route could have such a method.
+        case unknownMethod
+    }
+
+    /// The refusal in a match that leads nowhere.
+    func problem(_ match: Match) -> Problem? {
+        switch match {
+        case .route, .options: nil
+        case .notFound: Problem(.notFound)
+        case .methodNotAllowed(let endpoint):
+            Problem(.methodNotAllowed, fields: [Field(.allow, allowed[endpoint])])
+        case .unknownMethod: Problem(.notImplemented, detail: "the method is not known here")
+        }
     }
 
     /// Finds the route and gives the request its parameters.
     func match(_ request: inout Request) -> Match {
-        if request.head.isAsterisk { return .options(allow: allowedAnywhere) }
+        if request.head.isAsterisk { return .options(nil) }
         let method = request.head.method
-        if method == .other {
-            return .refused(Problem(.notImplemented, detail: "the method is not known here"))
-        }
-        guard let endpoint = request.withPath({ tree.find($0, $1) }) else {
-            return .refused(Problem(.notFound))
-        }
+        if method == .other { return .unknownMethod }
+        guard let endpoint = request.withPath({ tree.find($0, $1) }) else { return .notFound }
         let route =
             tree.route(endpoint, method) ?? (method == .head ? tree.route(endpoint, .get) : nil)
         if let route {
             request.parameters = all[route].pattern.parameters
             return .route(route)
         }
-        if method == .options { return .options(allow: allowed[endpoint]) }
-        return .refused(
-            Problem(.methodNotAllowed, fields: [Field(.allow, allowed[endpoint])]))
+        return method == .options ? .options(endpoint) : .methodNotAllowed(endpoint)
     }
 
     /// The answer to a request with its body, by the route that it matched.
-    func answer(_ request: Request, _ match: Match) async -> Response {
-        switch match {
-        case .route(let index):
-            do throws(Problem) {
-                return finished(try await all[index].handler(request), request)
-            } catch {
-                return answer(request, refusedBy: error)
-            }
-        case .options(let allow):
-            return finished(
-                Response(.noContent, fields: [Field(.allow, allow)]), request)
-        case .refused(let problem):
-            return answer(request, refusedBy: problem)
+    @inline(__always) func answer(_ request: Request, _ match: Match) async -> Response {
+        guard case .route(let index) = match else { return answerWithoutRoute(request, match) }
+        do throws(Problem) {
+            return finished(try await all[index].handler(request), request)
+        } catch {
+            return answer(request, refusedBy: error)
         }
+    }
+
+    private func answerWithoutRoute(_ request: Request, _ match: Match) -> Response {
+        if let problem = problem(match) { return answer(request, refusedBy: problem) }
+        var allow = allowedAnywhere
+        if case .options(let endpoint?) = match { allow = allowed[endpoint] }
+        return finished(Response(.noContent, fields: [Field(.allow, allow)]), request)
     }
 
     func answer(_ request: Request, refusedBy problem: Problem) -> Response {

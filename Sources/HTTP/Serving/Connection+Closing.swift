@@ -21,7 +21,7 @@ extension Connection {
     /// The last answer of a connection, RFC 9112 section 9.6: it must reach the client although more
     /// may be on its way from there, which would reset the connection if it were closed now.
     private func refuse(_ problem: Problem, _ wire: inout Wire) async {
-        let id = unanswered?.id ?? RequestID(made: server.random.next(), server.random.next())
+        let id = unanswered?.id ?? server.makeID()
         let context = ResponseWriter.Context(
             id: id, isHTTP10: false, isHead: unanswered?.head.method == .head, keepsAlive: false)
         do throws(Interruption) {

@@ -2,7 +2,9 @@ import IO
 
 extension Connection {
     /// Reads one head. Waits for its first octet for `idle`, for the rest for `head`.
-    func readRequest(_ wire: inout Wire) async throws(Interruption) -> Request {
+    @inline(__always) func readRequest(
+        _ wire: inout Wire
+    ) async throws(Interruption) -> Request {
         var parser = RequestParser(limits: server.limits)
         var deadline: MonotonicInstant?
         while true {
@@ -29,11 +31,13 @@ extension Connection {
             }
             guard let length else { return nil }
             let now = MonotonicInstant.now
+            var random = server.random
             let request = wire.input.withBytes { bytes in
                 Request(
                     parser.head, bytes.array(ByteRange(0, length)), peer: peer, receivedAt: now,
-                    random: &server.random)
+                    random: &random)
             }
+            server.random = random
             wire.input.consume(length)
             return request
         } catch {
@@ -60,8 +64,9 @@ extension Connection {
     }
 
     /// Waits between requests.
-    private func fillIdle(_ wire: inout Wire) async throws(Interruption) {
-        let deadline = MonotonicInstant.now.advanced(by: server.deadlines.idle)
+    @inline(__always) private func fillIdle(_ wire: inout Wire) async throws(Interruption) {
+        let deadline = MonotonicInstant(
+            nanoseconds: MonotonicInstant.now.nanoseconds &+ server.idleNanoseconds)
         while true {
             do throws(IOError) {
                 if !server.isDraining { try await socket.readable(deadline: deadline) }

@@ -3,7 +3,7 @@ import IO
 extension Connection {
     /// Appends an answer to what is to be sent; returns its body's octets. A large or streamed one, or
     /// the connection's last, is sent at once.
-    func write(
+    @inline(__always) func write(
         _ response: Response, _ context: ResponseWriter.Context, _ wire: inout Wire
     ) async throws(Interruption) -> Int {
         let framing = appendHead(response, context, &wire)
@@ -33,10 +33,9 @@ extension Connection {
         _ response: Response, _ context: ResponseWriter.Context, _ wire: inout Wire
     ) -> ResponseWriter.Framing {
         wire.borrowOutput(from: server.pool)
-        server.date.refresh(at: .now)
         let framing = ResponseWriter.framing(of: response, context)
         ResponseWriter.writeHead(
-            response, framing, context, date: server.date.bytes, to: &wire.output)
+            response, framing, context, date: server.dateBytes(at: .now), to: &wire.output)
         return framing
     }
 

@@ -40,7 +40,9 @@ package actor Connection: LoopBound {
     }
 
     /// Reads one request and answers it; false when the connection is at its end.
-    private func serveRequest(_ wire: inout Wire) async throws(Interruption) -> Bool {
+    @inline(__always) private func serveRequest(
+        _ wire: inout Wire
+    ) async throws(Interruption) -> Bool {
         var request = try await readRequest(&wire)
         let match = server.routes.match(&request)
         var body = BodyDecoder(request.head.framing, limits: server.limits)
@@ -60,24 +62,22 @@ package actor Connection: LoopBound {
     }
 
     /// Why a request is refused before its body is read; nil if it is not.
-    private func refusal(of request: Request, _ match: Routes.Match) async -> Problem? {
-        switch match {
-        case .refused(let problem): return problem
-        case .options: return nil
-        case .route(let index):
-            if request.head.expectation == .unknown {
-                return Problem(.expectationFailed, detail: "only 100-continue is known here")
-            }
-            if case .length(let length) = request.head.framing, length > bodyLimit(match) {
-                return Problem(.bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
-            }
-            guard let gate = server.routes.all[index].gate else { return nil }
-            do throws(Problem) {
-                try await gate(request)
-                return nil
-            } catch {
-                return error
-            }
+    @inline(__always) private func refusal(
+        of request: Request, _ match: Routes.Match
+    ) async -> Problem? {
+        guard case .route(let index) = match else { return server.routes.problem(match) }
+        if request.head.expectation == .unknown {
+            return Problem(.expectationFailed, detail: "only 100-continue is known here")
+        }
+        if case .length(let length) = request.head.framing, length > bodyLimit(match) {
+            return Problem(.bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
+        }
+        guard let gate = server.routes.all[index].gate else { return nil }
+        do throws(Problem) {
+            try await gate(request)
+            return nil
+        } catch {
+            return error
         }
     }
 
@@ -91,7 +91,7 @@ package actor Connection: LoopBound {
 
     /// Runs the handler. Answers gathered before it leave at the end of this turn of the loop, if the
     /// handler has not returned by then.
-    private func answer(
+    @inline(__always) private func answer(
         _ request: Request, _ match: Routes.Match, _ wire: inout Wire
     ) async -> Response {
         if wire.output.isEmpty { return await server.routes.answer(request, match) }

@@ -117,17 +117,16 @@ extension Server {
 
     /// Says 503 if the kernel takes it at once, and closes.
     private func turnAway(_ socket: Socket, _ peer: IPAddress) {
-        let id = RequestID(made: state.random.next(), state.random.next())
+        let id = state.makeID()
         let response = Response(
             Problem(.overloaded, detail: "too many connections", retryAfter: .seconds(1)),
             requestID: id)
         var output = ByteBuffer()
         let context = ResponseWriter.Context(
             id: id, isHTTP10: false, isHead: false, keepsAlive: false)
-        state.date.refresh(at: .now)
         ResponseWriter.writeHead(
             response, ResponseWriter.framing(of: response, context), context,
-            date: state.date.bytes, to: &output)
+            date: state.dateBytes(at: .now), to: &output)
         if case .bytes(let bytes) = response.body { output.append(bytes) }
         _ = try? socket.write(from: &output)
         socket.closeWrite()

@@ -7,13 +7,29 @@ final class ServerState: @unchecked Sendable {
     let limits: HTTPLimits
     let deadlines: HTTPDeadlines
     let observer: (any HTTPObserver)?
+    /// `deadlines.idle`, which each request adds to the time: a `Duration` takes 128-bit division.
+    let idleNanoseconds: Int64
 
     let pool = BufferPool(limit: 256)
-    var date = DateField()
+    // Read and stored whole, never changed in place: then accesses need no check at run time.
+    private var date = DateField()
     var random = RandomSource()
     var isDraining = false
     /// Octets of bodies that are being received.
     var bufferedBodyBytes = 0
+
+    /// The line `Date: ...` of this second.
+    func dateBytes(at now: MonotonicInstant) -> [UInt8] {
+        if now >= date.expiry { date = DateField(at: now) }
+        return date.bytes
+    }
+
+    /// An id for what is refused before it is a request.
+    func makeID() -> RequestID {
+        var random = random
+        defer { self.random = random }
+        return RequestID(made: random.next(), random.next())
+    }
 
     init(
         routes: Routes, limits: HTTPLimits, deadlines: HTTPDeadlines,
@@ -23,5 +39,6 @@ final class ServerState: @unchecked Sendable {
         self.limits = limits
         self.deadlines = deadlines
         self.observer = observer
+        idleNanoseconds = min(deadlines.idle.nanoseconds, .max / 4)
     }
 }

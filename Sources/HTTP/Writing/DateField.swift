@@ -2,14 +2,11 @@ import IO
 
 /// The line `Date: <IMF-fixdate>`, made once a second.
 struct DateField {
-    private(set) var bytes: [UInt8] = []
-    private var expiry = MonotonicInstant(nanoseconds: .min)
+    let bytes: [UInt8]
+    /// When the next second begins.
+    let expiry: MonotonicInstant
 
-    @inline(__always) mutating func refresh(at now: MonotonicInstant) {
-        if now >= expiry { renew(at: now) }
-    }
-
-    @inline(never) private mutating func renew(at now: MonotonicInstant) {
+    init(at now: MonotonicInstant = .now) {
         let wall = WallClock.now
         bytes = Array("Date: \(HTTPDate.text(wall.seconds))\r\n".utf8)
         expiry = now.advanced(by: .nanoseconds(1_000_000_000 - wall.nanoseconds))

@@ -87,14 +87,14 @@ struct ResponseWriter {
         case .made(let high, let low):
             buffer.append(hex: high)
             buffer.append(hex: low)
-        case .received(let text): buffer.append(text)
+        case .received(let text): buffer.append(text: text)
         }
     }
 
     private static func writeFields(_ fields: [Field], to buffer: inout ByteBuffer) {
         for field in fields where !field.name.belongsToLayer {
             buffer.append("\r\n")
-            buffer.append(field.name.description)
+            buffer.append(text: field.name.description)
             buffer.append(": ")
             buffer.append(fieldValue: field.value)
         }
@@ -103,7 +103,7 @@ struct ResponseWriter {
     /// One chunk, RFC 9112 section 7.1; `bytes` is not empty, since an empty chunk ends the body.
     static func writeChunk(_ bytes: [UInt8], to buffer: inout ByteBuffer) {
         precondition(!bytes.isEmpty)
-        buffer.append(String(bytes.count, radix: 16))
+        buffer.append(text: String(bytes.count, radix: 16))
         buffer.append("\r\n")
         buffer.append(bytes)
         buffer.append("\r\n")
