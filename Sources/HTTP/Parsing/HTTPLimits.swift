@@ -42,9 +42,9 @@ package struct HTTPDeadlines: Hashable, Sendable {
     package var body: Duration = .seconds(60)
     /// Between the end of one answer and the first octet of the next request.
     package var idle: Duration = .seconds(75)
-    /// How long an answer may stand unread; as with bodies, `writeRate` extends it.
+    /// How long a reader may take nothing of an answer. Past it its connection is closed.
     package var writeStall: Duration = .seconds(30)
-    /// Octets per second that a reader must take after `writeStall` to keep its connection.
+    /// Octets per second that a reader must take on average after the first `writeStall`.
     package var writeRate = 1024
     /// How long input is thrown away before a connection is closed.
     package var linger: Duration = .seconds(1)

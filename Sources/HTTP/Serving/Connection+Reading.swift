@@ -64,20 +64,17 @@ extension Connection {
         let deadline = MonotonicInstant.now.advanced(by: server.deadlines.idle)
         while true {
             do throws(IOError) {
-                // A request that was on its way when the drain began is still answered.
-                if server.isDraining {
-                    if try read(&wire) { return }
-                    throw IOError.interrupted
-                }
-                try await socket.readable(deadline: deadline)
+                if !server.isDraining { try await socket.readable(deadline: deadline) }
                 if try read(&wire) { return }
             } catch {
                 switch error {
                 case .timedOut: throw .idle
-                case .interrupted: if server.isDraining { continue }
+                case .interrupted: continue
                 default: throw .gone
                 }
             }
+            // A request that was there when the drain began has still been read above.
+            if server.isDraining { throw .drained }
         }
     }
 

@@ -50,10 +50,12 @@ extension Connection {
                 bytesIn: request.headBytes.count + request.body.count, bytesOut: bytesOut))
     }
 
-    /// Until when a reader must have taken all, if it took `count` octets so far.
+    /// Until when a reader must have made room, if it took `count` octets since `start`: it may neither
+    /// stand still for `writeStall` nor stay below `writeRate` for long.
     private func writeDeadline(_ start: MonotonicInstant, _ count: Int) -> MonotonicInstant {
+        let stall = server.deadlines.writeStall
         let pace = Duration.seconds(count / server.deadlines.writeRate)
-        return start.advanced(by: server.deadlines.writeStall + pace)
+        return min(MonotonicInstant.now.advanced(by: stall), start.advanced(by: stall + pace))
     }
 
     /// Sends all of the output.

@@ -38,7 +38,7 @@ final class RawClient {
                 descriptor, bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
                 socklen_t(bytes.count))
         }
-        try #require(result == 0, "connect: errno \(errno)")
+        guard result == 0 else { throw Failure.connecting(errno) }
     }
 
     deinit { Glibc.close(descriptor) }
@@ -58,7 +58,9 @@ final class RawClient {
 
     func closeWrite() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-    enum Failure: Error { case writing(Int32), reading(Int32), timedOut, ended, malformed(String) }
+    enum Failure: Error {
+        case connecting(Int32), writing(Int32), reading(Int32), timedOut, ended, malformed(String)
+    }
 
     /// Reads once; false at the end of the stream.
     private func fill(_ patience: Duration) throws -> Bool {
