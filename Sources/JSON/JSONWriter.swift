@@ -104,7 +104,7 @@ extension JSONWriter {
     }
 
     /// Writes a member's name and colon; its value has to be the next thing written.
-    private mutating func startMember(_ name: String) {
+    package mutating func startMember(_ name: String) {
         switch place {
         case .firstMember: append(quoted: name, after: UInt8(ascii: ":"))
         case .member: append(quoted: name, before: UInt8(ascii: ","), after: UInt8(ascii: ":"))
