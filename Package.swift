@@ -74,7 +74,7 @@ let package = Package(
             name: "APITests",
             dependencies: [
                 "API", "ControlPlane", "HTTP", "JSON", "Postgres", "IO", "TestSupport",
-                "ServiceSupport",
+                "ServiceSupport", .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
     ]

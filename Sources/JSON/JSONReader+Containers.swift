@@ -67,10 +67,14 @@ extension JSONReader {
     /// The value of a member that must be there; for after `readObject`.
     ///
     /// - Throws: `missingField`, at the object.
-    @inlinable
     package func require<Value>(_ value: Value?, _ name: String) throws(JSONError) -> Value {
-        guard let value else { throw failure(.missingField, "expected the member \(name)") }
+        guard let value else { throw missingField(name) }
         return value
+    }
+
+    /// The refusal of an object without a member that it must have; for after `readObject`.
+    package func missingField(_ name: String) -> JSONError {
+        failure(.missingField, "expected the member \(name)")
     }
 }
 

@@ -56,7 +56,6 @@ package protocol JSONReadable {
 
 extension JSONReader {
     /// Reads a whole document as one value: nothing but white space may stand around it.
-    @inlinable
     package static func decode<Value: JSONReadable>(
         _: Value.Type = Value.self,
         from bytes: [UInt8],

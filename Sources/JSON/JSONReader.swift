@@ -122,8 +122,9 @@ extension JSONReader {
 
     /// Takes a literal name (RFC 8259 section 3) whose first octet is known to be there.
     mutating func take(_ literal: String) throws(JSONError) {
-        for octet in literal.utf8 {
-            guard next == octet else {
+        let octets = literal.utf8.span
+        for index in octets.indices {
+            guard next == octets[index] else {
                 throw refusal(.syntax, at: offset, "expected the literal \(literal)")
             }
             offset += 1

@@ -54,7 +54,6 @@ package struct JSONWriter {
     }
 
     /// Writes one value: the root, or an array's next element.
-    @inlinable
     package mutating func value<Value: JSONWritable>(_ value: Value) { value.write(to: &self) }
 
     package mutating func null() { literal("null") }
@@ -70,20 +69,17 @@ package struct JSONWriter {
 // MARK: - Members
 
 extension JSONWriter {
-    @inlinable
     package mutating func member<Value: JSONWritable>(_ name: String, _ value: Value) {
         startMember(name)
         value.write(to: &self)
     }
 
     /// Writes the member unless `value` is nil.
-    @inlinable
     package mutating func member<Value: JSONWritable>(_ name: String, ifPresent value: Value?) {
         if let value { member(name, value) }
     }
 
     /// Writes the member, with `null` for nil.
-    @inlinable
     package mutating func member<Value: JSONWritable>(_ name: String, orNull value: Value?) {
         startMember(name)
         if let value { value.write(to: &self) } else { null() }
@@ -108,7 +104,6 @@ extension JSONWriter {
     }
 
     /// Writes a member's name and colon; its value has to be the next thing written.
-    @usableFromInline
     package mutating func startMember(_ name: String) {
         switch place {
         case .firstMember: append(quoted: name, after: UInt8(ascii: ":"))

@@ -116,10 +116,14 @@ private struct Load: Sendable {
 
     /// And of the order of the locks: unsorted, two batches wait for each other.
     @Test func `deadlock once the locks are not sorted`() async throws {
-        let (load, _) = try await Self.run(
-            keys: 100, for: .seconds(4),
-            alter: Self.rewriteAcquire("ORDER BY 1) AS s", "ORDER BY random()) AS s"))
-        #expect(load.failed.contains { $0.contains("serialization") })
+        // The server looks for deadlocks after a second; on a busy machine one round may have none.
+        for _ in 0..<8 {
+            let (load, _) = try await Self.run(
+                keys: 100, for: .seconds(4),
+                alter: Self.rewriteAcquire("ORDER BY 1) AS s", "ORDER BY random()) AS s"))
+            if load.failed.contains(where: { $0.contains("serialization") }) { return }
+        }
+        Issue.record("no deadlock in eight rounds")
     }
 
     private static func rewriteAcquire(_ from: String, _ to: String) -> String {

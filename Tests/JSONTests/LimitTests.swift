@@ -25,6 +25,11 @@ import Testing
         #expect(refusal("[]", limits: JSONLimits(maxDepth: 0))?.code == .depth)
     }
 
+    @Test func `counts only what is open as depth`() {
+        let siblings = String(repeating: "[[]],{\"a\":{}},", count: 200) + "0"
+        #expect(refusal("[\(siblings)]", limits: JSONLimits(maxDepth: 3)) == nil)
+    }
+
     @Test(arguments: [100, 100_000, 1_000_000])
     func `refuses brackets without end before the stack does`(_ count: Int) {
         #expect(refusal(String(repeating: "[", count: count))?.code == .depth)
@@ -42,6 +47,12 @@ import Testing
         let limits = JSONLimits(maxStringBytes: 3)
         #expect(refusal("[\"abc\"]", limits: limits) == nil)
         #expect(refusal("[\"abcd\"]", limits: limits)?.code == .length)
+        for document in ["\"abc\"", "\"abcd\"", "\"\\u0061bc\"", "\"\\u0061bcd\""] {
+            let skipped = refusal(of: document, limits: limits) { reader throws(JSONError) in
+                try reader.skip()
+            }
+            #expect(skipped == refusal(document, limits: limits))
+        }
         #expect(refusal("{\"abc\":1}", limits: limits) == nil)
         let name = refusal("[{\"abcd\":1}]", limits: limits)
         #expect(name?.code == .length)

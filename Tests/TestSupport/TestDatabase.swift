@@ -12,6 +12,8 @@ package enum TestDatabase {
     private static let server: Result<Conninfo, any Error> = Result { try start() }
     private static let cluster = Mutex<PrivateCluster?>(nil)
     private static let counter = Atomic<Int>(0)
+    /// Tests run all at once; the server has 200 connections.
+    private static let places = Places(12)
 
     /// Gives `body` the URL of a fresh database and drops it afterwards.
     ///
@@ -20,6 +22,8 @@ package enum TestDatabase {
     package static func withDatabase<Answer>(
         template: String? = nil, _ body: (_ url: String) async throws -> Answer
     ) async throws -> Answer {
+        await places.take()
+        defer { places.giveBack() }
         let server = try server.get()
         let name = "test_\(getpid())_\(counter.add(1, ordering: .relaxed).newValue)"
         let session = try Session(server)

@@ -136,13 +136,16 @@ extension Batcher {
     private func wakeAtEndOfTurn() {
         guard !isHookSet, unsafe !idle.isEmpty else { return }
         isHookSet = true
-        loop.atEndOfTurn { self.assumeIsolated { $0.wakeOne() } }
+        loop.atEndOfTurn { self.assumeIsolated { $0.wakeWorkers() } }
     }
 
-    private func wakeOne() {
+    /// As many as there are batches to send.
+    private func wakeWorkers() {
         isHookSet = false
-        guard !calls.isEmpty else { return }
-        unsafe idle.popLast()?.resume()
+        for _ in stride(from: 0, to: calls.count, by: maxBatch) {
+            guard let worker = unsafe idle.popLast() else { return }
+            unsafe worker.resume()
+        }
     }
 
     private func wakeAll() {

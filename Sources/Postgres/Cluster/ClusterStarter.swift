@@ -58,8 +58,11 @@ struct ClusterStarter {
             for orphan in orphans { kill(orphan, round < 100 ? SIGQUIT : SIGKILL) }
             usleep(10_000)
         }
-        // The pid may since belong to somebody else, which PostgreSQL would take for a live server.
+        // The pid may since belong to somebody else, or to a zombie that nobody reaps: PostgreSQL
+        // takes both for a live server. Nobody works on the folder, as we have just seen.
         _ = unsafe unlink(layout.pidFile)
+        _ = unsafe unlink(layout.socketFolder + "/.s.PGSQL.5432.lock")
+        _ = unsafe unlink(layout.socketFolder + "/.s.PGSQL.5432")
     }
 
     private func launch() throws(ClusterError) -> Postmaster {
@@ -116,8 +119,10 @@ struct ClusterStarter {
         try session.run("CREATE DATABASE \(name)")
     }
 
+    /// The last words in the log; what stands before them is of earlier starts.
     private var logTail: String {
-        oneLine(readText(layout.log, limit: 2_000) ?? "no output")
+        let lines = (readText(layout.log, limit: 2_000) ?? "no output").split(separator: "\n")
+        return oneLine(lines.suffix(3).joined(separator: "\n"))
     }
 
     private enum Identity {

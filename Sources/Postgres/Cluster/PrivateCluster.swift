@@ -40,6 +40,7 @@ package final class PrivateCluster: Sendable {
     private struct State {
         var postmaster: Postmaster
         var isStopping = false
+        var isRestarting = false
     }
 
     /// The only role, a superuser: what connects is us.
@@ -126,25 +127,26 @@ package final class PrivateCluster: Sendable {
 
     /// Stops the server and waits for its end. Idempotent.
     package func stop() {
-        let postmaster = state.withLock { state in
-            state.isStopping = true
-            return state.postmaster
-        }
+        state.withLock { $0.isStopping = true }
+        // A restart that is under way sees that it is not wanted, and undoes itself.
+        while state.withLock({ $0.isRestarting }) { usleep(10_000) }
+        let postmaster = state.withLock { $0.postmaster }
         postmaster.stop(milliseconds: Int(settings.stopTimeout.milliseconds))
         if layout.socketFolder.hasPrefix("/tmp/") { _ = unsafe rmdir(layout.socketFolder) }
     }
 
     private func restart() throws(ClusterError) {
+        let isWanted = state.withLock { state in
+            state.isRestarting = !state.isStopping
+            return state.isRestarting
+        }
+        guard isWanted else { return }
+        defer { state.withLock { $0.isRestarting = false } }
         let starter = ClusterStarter(settings: settings, layout: layout, binaries: binaries)
         let (postmaster, _) = try starter.adoptOrLaunch { [self] in
             state.withLock { $0.isStopping }
         }
-        let isStopping = state.withLock { state in
-            state.postmaster = postmaster
-            return state.isStopping
-        }
-        // `stop` came between and has stopped the one before.
-        if isStopping { postmaster.stop(milliseconds: Int(settings.stopTimeout.milliseconds)) }
+        state.withLock { $0.postmaster = postmaster }
     }
 
     /// The server holds the file open for appending, so it is copied and cut, not renamed.

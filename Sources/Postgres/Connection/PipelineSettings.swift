@@ -68,7 +68,7 @@ extension Pipeline.Settings {
     func backoff(after failures: Int, random: Double) -> Duration {
         let doublings = Double(1 << min(max(failures - 1, 0), 20))
         let full = min(minBackoff.seconds * doublings, maxBackoff.seconds)
-        return .seconds(full * (1 - random / 2))
+        return .milliseconds(Int64((full * (1 - random / 2) * 1_000).rounded()))
     }
 }
 

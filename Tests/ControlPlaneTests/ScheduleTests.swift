@@ -1,0 +1,174 @@
+import ControlPlane
+import Postgres
+import ServiceSupport
+import Synchronization
+import TestSupport
+import Testing
+
+/// A job that does what the test says.
+private struct Probe: Job {
+    let name = "probe"
+    let interval: Duration
+    let lease: Duration
+    let work: @Sendable () async -> Void
+
+    init(
+        interval: Duration = .seconds(3600), lease: Duration = .seconds(30),
+        _ work: @escaping @Sendable () async -> Void = {}
+    ) {
+        self.interval = interval
+        self.lease = lease
+        self.work = work
+    }
+
+    func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
+        await work()
+        return #"{"done": true}"#
+    }
+}
+
+@Suite struct `The scheduler` {
+    private static func register(_ plane: Plane) async throws {
+        _ = try await plane.reads.execute(
+            Statement("probe_register", "INSERT INTO job (name) VALUES ('probe')"))
+    }
+
+    private static func scheduler(_ plane: Plane, _ job: Probe, _ name: String) -> Scheduler {
+        Scheduler(on: plane.loop, [job], pipeline: plane.reads, instance: name, tell: { _ in })
+    }
+
+    @Test(.proves("H6"))
+    func `runs a due job on one of two instances and notes how it went`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let count = Mutex(0)
+            let job = Probe { count.withLock { $0 += 1 } }
+            let (one, two) = (Self.scheduler(plane, job, "one"), Self.scheduler(plane, job, "two"))
+            async let first = one.runIfDue(job)
+            async let second = two.runIfDue(job)
+            let ran = await [first, second]
+            #expect(ran.filter { $0 }.count == 1)
+            #expect(count.withLock { $0 } == 1)
+            let state = try #require(try await plane.directory.jobs().first)
+            #expect(state.outcome == "succeeded" && state.holder == nil)
+            #expect(state.detail == #"{"done": true}"#)
+            #expect(state.nextRunAt > state.finishedAt ?? .distantFuture)
+            _ = try await plane.directory.runJob("probe", by: .system)
+            #expect(await two.runIfDue(job))
+            #expect(count.withLock { $0 } == 2)
+        }
+    }
+
+    @Test(.proves("H6"))
+    func `takes over from an owner that died, whose late report changes nothing`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            // Dead: it claimed, and neither renews nor finishes.
+            _ = try await plane.reads.execute(
+                Statement(
+                    "probe_die",
+                    "UPDATE job SET holder = 'dead', epoch = epoch + 1, started_at = clock_timestamp(), lease_until = clock_timestamp() + interval '1 hour'"))
+            let job = Probe()
+            let heir = Self.scheduler(plane, job, "heir")
+            #expect(await heir.runIfDue(job) == false)
+            _ = try await plane.reads.execute(
+                Statement("probe_expire", "UPDATE job SET lease_until = clock_timestamp()"))
+            #expect(await heir.runIfDue(job))
+            let late = try await plane.reads.execute(
+                Statement(
+                    "probe_late",
+                    "UPDATE job SET outcome = 'failed' WHERE name = 'probe' AND epoch = 1 RETURNING name"))
+            #expect(late.isEmpty)
+            #expect(try await plane.directory.jobs().first?.outcome == "succeeded")
+        }
+    }
+
+    @Test(.proves("H6"))
+    func `keeps the lease of a run that lasts longer than it`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let job = Probe(lease: .milliseconds(900)) {
+                try? await Task.sleep(for: .milliseconds(2000))
+            }
+            let (one, two) = (Self.scheduler(plane, job, "one"), Self.scheduler(plane, job, "two"))
+            async let first = one.runIfDue(job)
+            try await Task.sleep(for: .milliseconds(1500))
+            let stolen = await two.runIfDue(job)
+            #expect(await first && !stolen)
+        }
+    }
+
+    @Test(.proves("E4", "H6"))
+    func `drops old partitions, and no answer changes`() async throws {
+        let clock = TestClock(.now - .seconds(5 * 3600))
+        try await Plane.with(clock: clock) { plane in
+            let tenant = try await plane.makeTenant()
+            for _ in 0..<5 {
+                _ = try await plane.ledger.record("op", cost: 3, for: tenant)
+                clock.move(by: .seconds(3600))
+            }
+            clock.set(.now)
+            _ = try await plane.ledger.record("op", cost: 1, for: tenant)
+            let before = try await plane.ledger.count("op", for: tenant)
+            let report = try await CleanupJob().run(plane.reads)
+            #expect(report.contains("usagePartitions"))
+            #expect(try await plane.ledger.count("op", for: tenant) == before)
+            let oldest = try Session(Conninfo(url: plane.url)).execute(
+                "SELECT min(at) > clock_timestamp() - interval '2 hours' FROM usage_log")
+            #expect(try oldest.only().bool(0))
+        }
+    }
+
+    @Test func `makes partitions ahead, and a write that finds none makes its own`() async throws {
+        let clock = TestClock(.now + .seconds(400 * 86_400))
+        try await Plane.with(clock: clock) { plane in
+            let made = try await PartitionsJob().run(plane.reads)
+            #expect(made.contains("event"))
+            #expect(try await PartitionsJob().run(plane.reads) == "{}")
+            let tenant = try await plane.makeTenant()
+            #expect(try await plane.ledger.record("op", cost: 1, for: tenant).count == 1)
+        }
+    }
+}
+
+@Suite struct `The task queue` {
+    @Test func `hands a task to one holder at a time and fences a late one`() async throws {
+        try await Plane.with { plane in
+            let tenant = try await plane.makeTenant()
+            let queue = TaskQueue(plane.reads, instance: "one")
+            _ = try await plane.reads.transaction(
+                tenant: tenant.uuid,
+                [TaskQueue.adds("probe", payload: #"{"n": 1}"#, for: tenant, maxAttempts: 2)])
+            let claimed = try await queue.claim(["probe"], limit: 10, lease: .seconds(60))
+            let first = try #require(claimed.first)
+            #expect(claimed.count == 1 && first.attempts == 1 && first.payload == #"{"n": 1}"#)
+            #expect(try await queue.claim(["probe"], limit: 10, lease: .seconds(60)).isEmpty)
+            try Session(Conninfo(url: plane.url)).run("UPDATE task SET lease_until = now()")
+            let second = try #require(
+                try await queue.claim(["probe"], limit: 10, lease: .seconds(60)).first)
+            #expect(second.fence > first.fence)
+            #expect(try await queue.complete(first) == false)
+            #expect(try await queue.fail(second, "no", retryAfter: .zero))
+            // Its tries are used up: dead, and nobody gets it.
+            #expect(try await queue.claim(["probe"], limit: 10, lease: .seconds(1)).isEmpty)
+        }
+    }
+
+    @Test func `is not due before its time, nor after it was done`() async throws {
+        try await Plane.with { plane in
+            let tenant = try await plane.makeTenant()
+            let queue = TaskQueue(plane.reads, instance: "one")
+            _ = try await plane.reads.transaction(
+                tenant: tenant.uuid,
+                [
+                    TaskQueue.adds(
+                        "later", payload: "{}", for: tenant, notBefore: .now + .seconds(3600)),
+                    TaskQueue.adds("now", payload: "{}", for: tenant),
+                ])
+            let claimed = try await queue.claim(["now", "later"], limit: 10, lease: .seconds(5))
+            #expect(claimed.map(\.kind) == ["now"])
+            #expect(try await queue.complete(try #require(claimed.first)))
+            #expect(try await queue.claim(["now"], limit: 10, lease: .seconds(5)).isEmpty)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+package import API
+package import ControlPlane
+import HTTP
+import IO
+import Postgres
+
+/// A plane with the API in front of it, over a real socket.
+package struct Served: Sendable {
+    package let plane: Plane
+    /// Without a key.
+    package let client: Client
+    package let operatorKey: String
+    package let readiness: Readiness
+
+    package static func with<Answer: Sendable>(
+        clock: TestClock? = nil, _ body: @Sendable (Served) async throws -> Answer
+    ) async throws -> Answer {
+        try await Plane.with(clock: clock) { plane in try await with(plane, body) }
+    }
+
+    package static func with<Answer: Sendable>(
+        _ plane: Plane, _ body: @Sendable (Served) async throws -> Answer
+    ) async throws -> Answer {
+        let readiness = Readiness()
+        let metrics = LoopMetrics()
+        let jobs: [any Job] = [CleanupJob(), PartitionsJob()]
+        let scheduler = Scheduler(
+            on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
+        let services = Services(
+            keys: plane.keys, ledger: plane.ledger, pipeline: plane.reads,
+            jobs: jobs.map { JobSchedule($0) }, readiness: readiness,
+            metricsPage: {
+                MetricsPage.render(
+                    loops: [metrics], ledgers: [await plane.ledger.counters], isDatabaseUp: true,
+                    jobRuns: await scheduler.runs, version: "test")
+            }, tell: { _ in })
+        let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
+        let server = Server(
+            on: plane.loop, endpoints: [endpoint], routes: try Routes(apiRoutes(services)),
+            observer: metrics)
+        var random = SystemRandomNumberGenerator()
+        let key = APIKeySecret(using: &random)
+        try await plane.directory.adoptOperatorKey(key)
+        let served = Served(
+            plane: plane, client: Client(endpoint.address), operatorKey: key.text,
+            readiness: readiness)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(executorPreference: plane.loop) { try await server.run() }
+            // Registered by the scheduler at its first look, which this test need not wait for.
+            for job in jobs { await scheduler.runIfDue(job) }
+            let outcome: Result<Answer, any Error>
+            do { outcome = .success(try await body(served)) } catch { outcome = .failure(error) }
+            await server.drain(within: .seconds(2))
+            try await group.waitForAll()
+            return try outcome.get()
+        }
+    }
+
+    package var asOperator: Client { client.with(key: operatorKey) }
+
+    /// A new tenant and a client with a key of it.
+    package func tenant(_ scopes: Scopes = [.record, .read]) async throws -> (Tenant.ID, Client) {
+        let tenant = try await plane.makeTenant()
+        let (_, secret) = try await plane.directory.createKey(
+            for: tenant, name: "test", scopes: scopes, expiresAt: nil, by: .system)
+        return (tenant, client.with(key: secret?.text))
+    }
+}
