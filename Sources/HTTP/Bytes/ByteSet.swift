@@ -22,10 +22,11 @@ extension ByteSet {
     static let path = ByteSet(low: 0x2FFF_FFF2_0000_0000, high: 0x47FF_FFFE_87FF_FFFF)
     /// `query` (RFC 3986 section 3.4) and the characters ``[]{}|^` `` that browsers leave as they are.
     static let query = ByteSet(low: 0xAFFF_FFF2_0000_0000, high: 0x7FFF_FFFF_EFFF_FFFF)
-    /// `reg-name`, RFC 3986 section 3.2.2, which covers IPv4 literals.
-    static let registeredName = ByteSet(low: 0x2BFF_7FF2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
-    /// What may stand between the brackets of an `IP-literal`, RFC 3986 section 3.2.2.
-    static let bracketedAddress = ByteSet(low: 0x2FFF_7FD2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
+    /// `reg-name`, RFC 3986 section 3.2.2, which covers IPv4 literals; without the comma, since a list of
+    /// hosts is what two readers read differently.
+    static let registeredName = ByteSet(low: 0x2BFF_6FF2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
+    /// What may stand between the brackets of an `IP-literal`, RFC 3986 section 3.2.2; no comma either.
+    static let bracketedAddress = ByteSet(low: 0x2FFF_6FD2_0000_0000, high: 0x47FF_FFFE_87FF_FFFE)
     /// What we accept in an `X-Request-Id`: `[A-Za-z0-9._-]`.
     static let requestID = ByteSet(low: 0x03FF_6000_0000_0000, high: 0x07FF_FFFE_87FF_FFFE)
     /// Digits of either case, RFC 5234 `HEXDIG` and RFC 9112 section 7.1.

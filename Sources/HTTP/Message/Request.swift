@@ -69,13 +69,16 @@ package struct Request: Sendable {
         head.path.isEmpty ? (head.isAsterisk ? "*" : "/") : withPath { $0.text($1) }
     }
 
-    /// Path and query as they came.
+    /// Path and query as they came, without scheme and authority.
     package var target: String {
-        let span = headBytes.span
-        return head.query.isEmpty
-            ? span.text(head.path)
-            : span.text(ByteRange(head.path.lowerBound, head.query.upperBound))
+        if head.isAsterisk { return "*" }
+        let bytes = headBytes.span
+        let path = head.path.isEmpty ? "/" : bytes.text(head.path)
+        return head.query.isEmpty ? path : path + "?" + bytes.text(head.query)
     }
+
+    /// 0 for HTTP/1.0, else 1.
+    package var minorVersion: Int { head.minorVersion }
 
     /// The trace that the client sent, or a new one.
     package var trace: TraceContext {

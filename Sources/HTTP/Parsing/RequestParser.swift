@@ -111,7 +111,7 @@ package struct RequestParser: Sendable {
         let target = place &+ 1
         // The version is the line's last word; the target takes no space.
         let version = line.upperBound &- 8
-        guard version > target, bytes[version &- 1] == .space else {
+        guard version > target, bytes.firstIndex(of: .space, from: target) == version &- 1 else {
             throw .malformed("a request line is method, target and version")
         }
         try readVersion(bytes, version)
