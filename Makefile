@@ -3,13 +3,12 @@ SHELL := /bin/bash
 # A crash under the address sanitizer would hang in the backtracer.
 export SWIFT_BACKTRACE := enable=no
 
-.PHONY: help run build release test soak bench format lint clean deps
+.PHONY: help run build release test soak format lint clean deps
 
 help:
 	@echo "make run      build and serve with a private PostgreSQL; prints where and with which key"
 	@echo "make test     everything that must hold; installs what it needs"
 	@echo "make soak     the long runs: full counts, kills, load"
-	@echo "make bench    side by side with other servers"
 	@echo "make format   swift format over the sources"
 
 deps:
@@ -29,9 +28,6 @@ test: deps
 
 soak: deps
 	@Scripts/soak
-
-bench: deps
-	@Scripts/bench
 
 format:
 	swift format --in-place --recursive --parallel Package.swift Sources Tests

@@ -38,7 +38,7 @@ import Testing
             let client = try RawClient(address)
             let time = try await trickle(
                 client, String(repeating: get, count: 3).replacing("\n\r", with: "\nX: y\r"))
-            #expect(time > .milliseconds(150) && time < .seconds(3))
+            #expect(time > .milliseconds(150) && time < .seconds(15))
         }
         #expect(recorder.ends == [.requestTooSlow])
     }
@@ -50,7 +50,7 @@ import Testing
             let client = try RawClient(address)
             try client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
             let time = try await trickle(client, String(repeating: "a", count: 900))
-            #expect(time > .milliseconds(150) && time < .seconds(3))
+            #expect(time > .milliseconds(150) && time < .seconds(15))
         }
         #expect(recorder.ends == [.requestTooSlow])
     }
@@ -78,7 +78,7 @@ import Testing
             try client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             let start = ContinuousClock.now
             while recorder.ends.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
-            #expect(ContinuousClock.now - start < .seconds(3))
+            #expect(ContinuousClock.now - start < .seconds(15))
         }
         #expect(recorder.ends == [.readerTooSlow])
     }
@@ -118,7 +118,7 @@ import Testing
                 try client.send(get)
                 #expect(try client.response().status == 200)
             }
-            #expect(ContinuousClock.now - start < .seconds(2))
+            #expect(ContinuousClock.now - start < .seconds(15))
             for client in slow { #expect(try client.response().status == 408) }
         }
     }
