@@ -71,7 +71,8 @@ import Testing
             #expect((try? client.response()) == nil)
             #expect((try? half.response()) == nil)
         }
-        #expect(ContinuousClock.now - start < .seconds(30))  // not the hour that the handler asks for
+        // not the hour that the handler asks for
+        #expect(ContinuousClock.now - start < .seconds(30))
     }
 }
 

@@ -93,7 +93,8 @@ import Testing
         try await withServer(routes(ends), observer: recorder) { address, server in
             var client: RawClient? = try RawClient(address)
             try client?.send("GET /forever HTTP/1.1\r\nHost: a\r\n\r\n")
-            while try client?.bytes(1).first != UInt8(ascii: "0") {}  // of "data: hello"'s chunk size
+            // of "data: hello"'s chunk size
+            while try client?.bytes(1).first != UInt8(ascii: "0") {}
             client = nil
             while await server.connectionCount > 0 { await Task.yield() }
         }

@@ -41,10 +41,12 @@ package struct Response: Sendable {
 }
 
 /// A media type that we answer with; others go into `fields`.
-package struct ContentType: Sendable, ExpressibleByStringLiteral {
+package struct ContentType: Sendable, ExpressibleByStringLiteral, CustomStringConvertible {
     let text: StaticString
 
     package init(stringLiteral text: StaticString) { self.text = text }
+
+    package var description: String { text.description }
 
     package static let json: ContentType = "application/json"
     package static let problem: ContentType = "application/problem+json"

@@ -71,7 +71,9 @@ struct RouteTree: Sendable {
     /// The place that a path leads to. A literal segment wins over a parameter, a parameter over a
     /// rest.
     func find(_ bytes: Span<UInt8>, _ path: ByteRange) -> Int? {
-        guard !path.isEmpty, bytes[path.lowerBound] == UInt8(ascii: "/") else { return nil }
+        // `http://host` has an empty path, which means "/" (RFC 9110 section 4.2.3).
+        if path.isEmpty { return find(bytes, path.lowerBound, path.lowerBound, 0) }
+        guard bytes[path.lowerBound] == UInt8(ascii: "/") else { return nil }
         return find(bytes, path.lowerBound &+ 1, path.upperBound, 0)
     }
 

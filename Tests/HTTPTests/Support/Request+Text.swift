@@ -1,0 +1,9 @@
+import HTTP
+
+/// The first request in a text.
+func request(_ text: String) throws(Refusal) -> Request? {
+    var first: Request?
+    var reader = MessageReader(random: RandomSource(seed: 7))
+    try reader.feed(Array(text.utf8)) { if first == nil { first = $0 } }
+    return first
+}
