@@ -21,9 +21,11 @@ final class Gatekeeper: Sendable {
         }
     }
 
+    /// Again is no error.
     func open() {
         let waiting = state.withLock { state in
             state.isOpen = true
+            defer { state.waiting = [] }
             return state.waiting
         }
         for continuation in waiting { continuation.resume() }

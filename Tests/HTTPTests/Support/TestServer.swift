@@ -8,7 +8,7 @@ import Testing
 /// Returns after the server has ended, so that what it leaves behind can be looked at.
 func withServer(
     _ routes: [Route], unix: Bool = false,
-    limits: HTTPLimits = HTTPLimits(), deadlines: HTTPDeadlines = HTTPDeadlines(),
+    limits: HTTPLimits = HTTPLimits(), deadlines: HTTPDeadlines = .patient,
     observer: (any HTTPObserver)? = nil,
     _ body: (Address, Server) async throws -> Void
 ) async throws {
@@ -34,6 +34,20 @@ func withServer(
     }
     #expect(await server.connectionCount == 0)
     loop.stop()
+}
+
+extension HTTPDeadlines {
+    /// For tests that are not about time: on a busy machine minutes may pass between two of their
+    /// steps, and a client that was given up meanwhile would be waited for without end.
+    static var patient: HTTPDeadlines {
+        var deadlines = HTTPDeadlines()
+        deadlines.head = .seconds(600)
+        deadlines.bodyGrace = .seconds(600)
+        deadlines.body = .seconds(600)
+        deadlines.idle = .seconds(600)
+        deadlines.writeStall = .seconds(600)
+        return deadlines
+    }
 }
 
 /// Remembers what a server told.
