@@ -28,7 +28,10 @@ enum SettingsReader {
                 let setting = Settings.table.first(where: {
                     $0.environmentName == name || $0.name == name
                 })
-            else { throw SettingsError("\(place): there is no setting \(name); see `breakwater settings`") }
+            else {
+                throw SettingsError(
+                    "\(place): there is no setting \(name); see `breakwater settings`")
+            }
             try take(setting, value, from: place, into: &settings)
         }
     }
@@ -46,6 +49,7 @@ enum SettingsReader {
     /// Names that other parts of the command read, no settings of the service.
     private static let reserved: Set<String> = [
         "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_TEST_DATABASE_URL",
+        "BREAKWATER_TEST_CRASH",
     ]
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
@@ -78,7 +82,9 @@ enum SettingsReader {
     ) throws(SettingsError) -> [(name: String, value: String)] {
         guard let text = readFile(file) else { throw SettingsError("cannot read \(file)") }
         var values: [(name: String, value: String)] = []
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
+            .enumerated()
+        {
             let line = String(line).trimmed
             if line.isEmpty || line.hasPrefix("#") { continue }
             guard let equals = line.firstIndex(of: "=") else {
