@@ -13,7 +13,9 @@ struct Database: Sendable {
     private let cluster: PrivateCluster?
 
     /// Blocks until the database answers. Throws what an operator must know and do.
-    static func open(_ settings: Settings, instance: String, _ tell: @escaping Tell) throws -> Database {
+    static func open(_ settings: Settings, instance: String, _ tell: @escaping Tell) throws
+        -> Database
+    {
         if let url = settings.databaseURL {
             return Database(
                 serving: Conninfo(url: url, instance: instance),
@@ -28,7 +30,8 @@ struct Database: Sendable {
         watch(cluster, tell)
         return Database(
             serving: Conninfo(url: cluster.url() + "&user=bw_app", instance: instance),
-            migrating: Conninfo(url: cluster.url(), instance: instance), role: nil, cluster: cluster)
+            migrating: Conninfo(url: cluster.url(), instance: instance), role: nil, cluster: cluster
+        )
     }
 
     /// Brings the schema to this binary's version.
