@@ -10,10 +10,14 @@ struct Endpoint: Sendable {
     /// A route for callers that have one of `scopes`.
     func route(
         _ method: Method, _ pattern: RoutePattern, _ operationID: String, _ scopes: Scopes,
+        maxBodyBytes: Int? = nil,
         _ handler: @escaping @Sendable (Call) async throws(Failure) -> Response
     ) -> Route {
         let services = services
-        return Route(method, pattern, operationID, maxBodyBytes: services.settings.maxBodyBytes) {
+        return Route(
+            method, pattern, operationID,
+            maxBodyBytes: maxBodyBytes ?? services.settings.maxBodyBytes
+        ) {
             request throws(Problem) in
             do throws(Failure) {
                 let caller = try await authenticate(request, scopes, services)

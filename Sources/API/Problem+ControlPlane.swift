@@ -18,6 +18,24 @@ extension Problem {
             self.init(
                 .tooManyOperations, detail: "a tenant has at most 1000 operation names",
                 errors: [Invalid("/operation", "would be one name too many")])
+        case .costExceedsLimit(let limit):
+            self.init(
+                .costExceedsLimit,
+                detail: "the cost never fits a limit of \(limit.words)",
+                errors: [
+                    Invalid(
+                        limit.source == .call && limit.limit.limit == 0 ? "/maxPerHour" : "/cost",
+                        "cost is above the limit")
+                ],
+                members: [("limit", .integer(limit.limit.limit))])
+        case .outdated:
+            self.init(
+                .preconditionFailed,
+                detail: "it has another version than the one named; read it again")
+        case .versionNeeded:
+            self.init(
+                .preconditionRequired,
+                detail: "it exists: send If-Match with the ETag that you read, or * to overwrite")
         case .idempotencyMismatch:
             self.init(
                 .idempotencyMismatch,

@@ -9,31 +9,63 @@ struct RateLimitRoutes {
     let endpoint: Endpoint
     private var services: Services { endpoint.services }
 
-    var all: [Route] {
+    var all: [Route] { decisions + readings }
+
+    private var decisions: [Route] {
         let services = services
         return [
             endpoint.route(.post, "/v1/requests", "recordRequest", .record) {
                 call throws(Failure) in
                 let input = try call.body(RecordInput.self)
-                let (count, at) = try await domain { () throws(ControlPlaneError) in
-                    try await services.ledger.record(
-                        input.operation, cost: input.cost, for: call.caller.tenant)
+                let ask = input.ask(idempotency: try call.idempotency())
+                let verdict = try await domain { () throws(ControlPlaneError) in
+                    try await services.ledger.decide(ask, for: call.caller.tenant)
                 }
-                return .json(recorded(input, count, at), status: .created)
-            },
-            endpoint.route(
-                .get, "/v1/rate-limits/check", "checkRateLimit", [.record, .read]
-            ) { call throws(Failure) in
-                let (operation, limit) = try checkInput(call)
-                let count = try await domain { () throws(ControlPlaneError) in
-                    try await services.ledger.count(operation, for: call.caller.tenant)
-                }
-                return .json(checked(operation, count: count, limit: limit))
+                return recorded(ask, verdict)
             },
             endpoint.route(.post, "/v1/rate-limits/acquire", "acquire", .record) {
                 call throws(Failure) in
                 let input = try call.body(AcquireInput.self)
-                return try await acquire(input, call, services)
+                let ask = input.ask(idempotency: try call.idempotency())
+                let verdict = try await domain { () throws(ControlPlaneError) in
+                    try await services.ledger.decide(ask, for: call.caller.tenant)
+                }
+                return try acquired(ask, verdict)
+            },
+            endpoint.route(.post, "/v1/requests/{id}/refund", "refundRequest", .record) {
+                call throws(Failure) in
+                let input = try call.bodyIfPresent(RefundInput.self)
+                let idempotency = try call.idempotency()
+                guard let id = call.request.parameter("id").flatMap({ UUID($0) }) else {
+                    throw .domain(.notFound("request"))
+                }
+                let refund = try await domain { () throws(ControlPlaneError) in
+                    try await Refunds(services.pipeline).refund(
+                        id, units: input.cost, of: call.caller.tenant, idempotency: idempotency)
+                }
+                return refunded(refund)
+            },
+        ]
+    }
+
+    private var readings: [Route] {
+        let services = services
+        return [
+            endpoint.route(
+                .get, "/v1/rate-limits/check", "checkRateLimit", [.record, .read]
+            ) { call throws(Failure) in
+                let (operation, limit) = try checkInput(call)
+                let states = try await domain { () throws(ControlPlaneError) in
+                    try await services.ledger.states(
+                        of: operation, maxPerHour: limit, for: call.caller.tenant)
+                }
+                return try checked(operation, states)
+            },
+            endpoint.route(.get, "/v1/rate-limits", "listRateLimits", [.record, .read]) {
+                call throws(Failure) in
+                let (limit, after) = try Cursor.page(
+                    try call.query("limit", "cursor"), of: "rate-limits", services.settings)
+                return try await rateLimits(call.caller.tenant, services.ledger, limit, after)
             },
             endpoint.route(.get, "/v1/stats", "getStats", [.record, .read]) {
                 call throws(Failure) in
@@ -57,58 +89,7 @@ struct RateLimitRoutes {
     }
 }
 
-/// The body of `recordRequest`.
-private struct RecordInput: JSONReadable {
-    let operation: String
-    let cost: Int32
-
-    init(from reader: inout JSONReader) throws(JSONError) {
-        var operation: String?
-        var cost = 1
-        try reader.readObject { key, reader throws(JSONError) in
-            switch key {
-            case "operation": operation = try reader.readOperation()
-            case "cost": cost = try reader.readInt(in: 1...1_000_000)
-            default: throw reader.unknownField(key)
-            }
-        }
-        self.operation = try reader.require(operation, "operation")
-        self.cost = Int32(cost)
-    }
-}
-
-/// The body of `acquire`.
-private struct AcquireInput: JSONReadable {
-    let operation: String
-    let cost: Int32
-    let limit: Int
-
-    init(from reader: inout JSONReader) throws(JSONError) {
-        var operation: String?
-        var cost = 1
-        var limit: Int?
-        try reader.readObject { key, reader throws(JSONError) in
-            switch key {
-            case "operation": operation = try reader.readOperation()
-            case "cost": cost = try reader.readInt(in: 1...1_000_000)
-            case "maxPerHour": limit = try reader.readInt(in: 0...1_000_000_000)
-            default: throw reader.unknownField(key)
-            }
-        }
-        self.operation = try reader.require(operation, "operation")
-        self.limit = try reader.require(limit, "maxPerHour")
-        self.cost = Int32(cost)
-    }
-}
-
-/// A body that says nothing: `{}`.
-struct NoInput: JSONReadable {
-    init(from reader: inout JSONReader) throws(JSONError) {
-        try reader.readObject { key, reader throws(JSONError) in throw reader.unknownField(key) }
-    }
-}
-
-private func checkInput(_ call: Call) throws(Failure) -> (operation: String, limit: Int) {
+private func checkInput(_ call: Call) throws(Failure) -> (operation: String, limit: Int64?) {
     let query = try call.query("operation", "maxPerHour")
     guard let operation = query["operation"] else {
         throw .problem(.invalid("operation", "is needed"))
@@ -116,83 +97,50 @@ private func checkInput(_ call: Call) throws(Failure) -> (operation: String, lim
     guard operationName(operation) else {
         throw .problem(.invalid("operation", "must be 1 to 64 of a-z, 0-9, '_', '.', '-'"))
     }
-    guard let limit = query["maxPerHour"] else {
-        throw .problem(.invalid("maxPerHour", "is needed"))
-    }
-    guard let number = wholeNumber(limit, in: 0...1_000_000_000) else {
+    guard let limit = query["maxPerHour"] else { return (operation, nil) }
+    guard let number = wholeNumber(limit, in: Limit.units) else {
         throw .problem(.invalid("maxPerHour", "must be a whole number from 0 to 1000000000"))
     }
-    return (operation, number)
+    return (operation, Int64(number))
 }
 
-private func acquire(
-    _ input: AcquireInput, _ call: Call, _ services: Services
+/// Every policy's state, a page of operations at a time; their windows are counted in one batch.
+private func rateLimits(
+    _ tenant: Tenant.ID, _ ledger: Ledger, _ limit: Int, _ after: String?
 ) async throws(Failure) -> Response {
-    guard Int(input.cost) <= input.limit else {
-        throw .problem(
-            Problem(
-                .costExceedsLimit,
-                detail: "a cost of \(input.cost) never fits a limit of \(input.limit)",
-                errors: [
-                    .init(input.limit == 0 ? "/maxPerHour" : "/cost", "cost is above maxPerHour")
-                ]))
+    let operations = try await domain { () throws(ControlPlaneError) in
+        try await ledger.limitedOperations(of: tenant)
     }
-    let decision = try await domain { () throws(ControlPlaneError) in
-        try await services.ledger.acquire(
-            input.operation, cost: input.cost, limit: Int64(input.limit), for: call.caller.tenant)
-    }
-    let limit = Int64(input.limit)
-    switch decision {
-    case .admitted(let count, let at):
-        var writer = JSONWriter()
-        writer.object {
-            $0.member("allowed", true)
-            $0.member("count", count)
-            $0.member("limit", limit)
-            $0.member("exceeded", false)
-            $0.member("remaining", max(0, limit - count))
-            $0.member("operation", input.operation)
-            $0.member("cost", input.cost)
-            $0.member("recordedAt", at.description)
+    let page = Array(operations.drop { $0 <= after ?? "" }.prefix(limit + 1))
+    let states = await withTaskGroup(
+        of: (Int, Result<[LimitState], ControlPlaneError>).self
+    ) { group in
+        for (index, operation) in page.prefix(limit).enumerated() {
+            group.addTask(executorPreference: ledger.loop) {
+                do throws(ControlPlaneError) {
+                    let name = operation == "*" ? nil : operation
+                    return (index, .success(try await ledger.states(of: name, for: tenant)))
+                } catch {
+                    return (index, .failure(error))
+                }
+            }
         }
-        return .json(writer.bytes)
-    case .denied(let count, let retryAfter):
-        throw .problem(
-            Problem(
-                .quotaExceeded,
-                detail:
-                    "\(input.operation) has used \(count) of \(limit) units in the last hour; nothing was recorded",
-                retryAfter: retryAfter,
-                members: [
-                    ("count", .integer(count)), ("limit", .integer(limit)),
-                    ("exceeded", .boolean(true)), ("remaining", .integer(max(0, limit - count))),
-                    ("operation", .string(input.operation)), ("cost", .integer(Int64(input.cost))),
-                ]))
+        var states = [Result<[LimitState], ControlPlaneError>](
+            repeating: .success([]), count: page.count)
+        for await (index, state) in group { states[index] = state }
+        return states
     }
-}
-
-private func recorded(_ input: RecordInput, _ count: Int64, _ at: Timestamp) -> [UInt8] {
-    var writer = JSONWriter()
-    writer.object {
-        $0.member("count", count)
-        $0.member("operation", input.operation)
-        $0.member("cost", input.cost)
-        $0.member("recordedAt", at.description)
+    var items: [(operation: String, limits: [LimitState])] = []
+    for (operation, state) in zip(page, states) {
+        let limits = try await domain { () throws(ControlPlaneError) in try state.get() }
+        items.append((operation, limits.filter { $0.applied.isWide == (operation == "*") }))
     }
-    return writer.bytes
-}
-
-private func checked(_ operation: String, count: Int64, limit: Int) -> [UInt8] {
-    var writer = JSONWriter()
-    writer.object {
-        $0.member("count", count)
-        $0.member("limit", limit)
-        $0.member("exceeded", count >= limit)
-        $0.member("remaining", max(0, Int64(limit) - count))
-        $0.member("operation", operation)
-        $0.member("windowMs", 3_600_000)
+    return list("rate-limits", items, limit, last: \.operation) { item, writer in
+        writer.object {
+            $0.member("operation", item.operation)
+            $0.limits("limits", item.limits, of: item.operation)
+        }
     }
-    return writer.bytes
 }
 
 /// `window=1h`: a whole number and a unit, from a second to what the log keeps.

@@ -51,6 +51,8 @@ package struct APISettings: Hashable, Sendable {
     package var maxPageSize = 200
     /// Octets of a JSON body on routes that take small ones.
     package var maxBodyBytes = 64 * 1024
+    /// Octets of the JSON body of a batch: 1,000 items of 1 KiB.
+    package var maxBatchBodyBytes = 1024 * 1024
     /// How long callers are told to wait when the database is away.
     package var storeRetryAfter: Duration = .seconds(1)
 

@@ -193,7 +193,7 @@ private struct RotateInput: JSONReadable {
 
 extension JSONReader {
     /// Text for people, by its number of characters; no control characters.
-    fileprivate mutating func readLabel(_ length: ClosedRange<Int>) throws(JSONError) -> String {
+    mutating func readLabel(_ length: ClosedRange<Int>) throws(JSONError) -> String {
         let text = try readString(maxBytes: 4 * length.upperBound)
         guard length.contains(text.unicodeScalars.count),
             !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f })
@@ -223,7 +223,7 @@ extension JSONReader {
         return scopes
     }
 
-    fileprivate mutating func readFuture() throws(JSONError) -> Timestamp {
+    mutating func readFuture() throws(JSONError) -> Timestamp {
         guard let time = Timestamp(try readString(maxBytes: 64)) else {
             throw failure(.range, "must be a time like 2030-01-31T12:00:00Z (RFC 3339)")
         }
@@ -257,7 +257,7 @@ private func created(
     var response = Response.json(writer.bytes, status: .created)
     response.fields.append(Field(.location, location))
     response.fields.append(Field(.cacheControl, "no-store"))
-    if isReplay { response.fields.append(Field(FieldName("Idempotency-Replayed"), "true")) }
+    if isReplay { response.fields.append(.replayed) }
     return response
 }
 

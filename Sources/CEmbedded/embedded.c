@@ -21,6 +21,15 @@ static const unsigned char m0004[] = {
 static const unsigned char m0005[] = {
 #embed "../../migrations/0005_jobs.sql"
 };
+static const unsigned char m0006[] = {
+#embed "../../migrations/0006_records.sql"
+};
+static const unsigned char m0007[] = {
+#embed "../../migrations/0007_policies.sql"
+};
+static const unsigned char m0008[] = {
+#embed "../../migrations/0008_decisions.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -31,6 +40,9 @@ static const struct bw_embedded_file migrations[] = {
     {"0003_usage_log", m0003, sizeof m0003},
     {"0004_partitions", m0004, sizeof m0004},
     {"0005_jobs", m0005, sizeof m0005},
+    {"0006_records", m0006, sizeof m0006},
+    {"0007_policies", m0007, sizeof m0007},
+    {"0008_decisions", m0008, sizeof m0008},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -12,6 +12,12 @@ package enum ControlPlaneError: Error, Hashable, Sendable {
     case nameTaken
     /// The tenant has used up its 1,000 operation names.
     case tooManyOperations
+    /// The cost is above a limit: it can never fit.
+    case costExceedsLimit(AppliedLimit)
+    /// The thing has another version than the caller named.
+    case outdated
+    /// The thing exists, and the caller did not name its version.
+    case versionNeeded
     /// The idempotency key was used with another request.
     case idempotencyMismatch
     /// A named value of the input is not what it must be.

@@ -16,6 +16,14 @@ extension JSONReader {
         }
     }
 
+    /// Takes one value of any kind as it stands, checked but not taken apart.
+    package mutating func readEncoded() throws(JSONError) -> [UInt8] {
+        _ = try startValue()
+        let start = offset
+        try skip()
+        return Array(bytes[start..<offset])
+    }
+
     /// Takes one value of any kind, whole.
     package mutating func readValue() throws(JSONError) -> JSONValue {
         switch try peek() {

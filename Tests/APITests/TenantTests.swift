@@ -1,4 +1,5 @@
 import ControlPlane
+import HTTP
 import JSON
 import ServiceSupport
 import TestSupport
@@ -155,6 +156,21 @@ import Testing
         ("POST", "/v1/requests", #"{"operation":"op"}"#),
         ("GET", "/v1/rate-limits/check?operation=op&maxPerHour=1", nil),
         ("POST", "/v1/rate-limits/acquire", #"{"operation":"op","maxPerHour":5}"#),
+        ("POST", "/v1/requests/batch", #"{"requests":[{"operation":"op"}]}"#),
+        ("POST", "/v1/requests/01a205fa-0649-7568-9913-e7077cb56751/refund", nil),
+        ("GET", "/v1/rate-limits", nil),
+        ("POST", "/v1/rate-limits/acquire/batch", #"{"requests":[{"operation":"op"}]}"#),
+        ("GET", "/v1/policies", nil),
+        ("GET", "/v1/policies/op", nil),
+        ("PUT", "/v1/policies/op", #"{"limits":[{"limit":1,"windowS":60}]}"#),
+        ("DELETE", "/v1/policies/op", nil),
+        (
+            "PUT", "/v1/policies/op/override",
+            #"{"limits":[{"limit":1,"windowS":60}],"expiresAt":"2099-01-01T00:00:00Z"}"#
+        ),
+        ("DELETE", "/v1/policies/op/override", nil),
+        ("GET", "/v1/settings", nil),
+        ("PATCH", "/v1/settings", #"{"defaultMaxPerHour":1}"#),
         ("GET", "/v1/stats", nil),
         ("POST", "/v1/maintenance/cleanup", nil),
         ("GET", "/v1/admin/tenants", nil),
@@ -185,6 +201,9 @@ import Testing
                             == (key == nil ? "Bearer" : #"Bearer error="invalid_token""#))
                 }
             }
+            let open: Set = ["getLiveness", "getReadiness", "getMetrics", "getContract"]
+            let known = served.routes.filter { !open.contains($0.operationID) }.count
+            #expect(Self.calls.count == known, "a route is missing in the list")
             for path in ["/livez", "/readyz", "/metrics", "/openapi.yaml"] {
                 #expect(try await served.client.get(path).status == 200, "\(path)")
             }

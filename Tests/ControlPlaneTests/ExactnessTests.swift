@@ -96,11 +96,12 @@ private struct Seeded: RandomNumberGenerator {
                     let want = model.decide(
                         key, cost: cost, limit: limit, window: .seconds(window), now: clock.now)
                     switch got {
-                    case .admitted(let count, let at):
+                    case .admitted(let count, let at, _):
                         #expect(want.isAdmitted && want.count == count && want.at == at, "\(turn)")
-                    case .denied(let count, let retryAfter):
+                    case .denied(let count, let retryAfter, _):
                         #expect(!want.isAdmitted && want.count == count, "turn \(turn)")
                         #expect(retryAfter == want.retryAt.map { $0 - want.at }, "turn \(turn)")
+                    case .outdated: Issue.record("turn \(turn)")
                     }
                 }
             }
@@ -148,7 +149,7 @@ private struct Seeded: RandomNumberGenerator {
                 clock.move(by: .seconds(7))
             }
             let denial = try await plane.ledger.acquire("op", cost: 3, limit: 10, for: tenant)
-            guard case .denied(10, let wait?) = denial else {
+            guard case .denied(10, let wait?, _) = denial else {
                 Issue.record("\(denial)")
                 return
             }

@@ -55,8 +55,9 @@ import Testing
         ]
         #expect(
             batch.decisions(rows) == [
-                .admitted(count: 7, at: time), .admitted(count: 1, at: time),
-                .denied(count: 7, retryAfter: .seconds(60)),
+                .admitted(count: 7, at: time, nextFreeIn: .seconds(3600)),
+                .admitted(count: 1, at: time, nextFreeIn: .seconds(3600)),
+                .denied(count: 7, retryAfter: .seconds(60), nextFreeIn: .seconds(3600)),
             ])
     }
 
@@ -65,7 +66,10 @@ import Testing
         let row = LedgerBatch.Row(
             ord: 1, admitted: 1, used: 0, at: Timestamp(microseconds: 0), retryAt: nil)
         #expect(
-            batch.decisions([row]) == [.admitted(count: 1, at: Timestamp(microseconds: 0)), nil])
+            batch.decisions([row]) == [
+                .admitted(
+                    count: 1, at: Timestamp(microseconds: 0), nextFreeIn: .seconds(3600)), nil,
+            ])
     }
 }
 

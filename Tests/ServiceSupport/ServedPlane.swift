@@ -1,6 +1,6 @@
 package import API
 package import ControlPlane
-import HTTP
+package import HTTP
 import IO
 import Postgres
 
@@ -11,6 +11,7 @@ package struct Served: Sendable {
     package let client: Client
     package let operatorKey: String
     package let readiness: Readiness
+    package let routes: [Route]
 
     package static func with<Answer: Sendable>(
         clock: TestClock? = nil, _ body: @Sendable (Served) async throws -> Answer
@@ -34,16 +35,17 @@ package struct Served: Sendable {
                     loops: [metrics], ledgers: [await plane.ledger.counters], isDatabaseUp: true,
                     jobRuns: await scheduler.runs, version: "test")
             }, tell: { _ in })
+        let routes = apiRoutes(services)
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
         let server = Server(
-            on: plane.loop, endpoints: [endpoint], routes: try Routes(apiRoutes(services)),
+            on: plane.loop, endpoints: [endpoint], routes: try Routes(routes),
             observer: metrics)
         var random = SystemRandomNumberGenerator()
         let key = APIKeySecret(using: &random)
         try await plane.directory.adoptOperatorKey(key)
         let served = Served(
             plane: plane, client: Client(endpoint.address), operatorKey: key.text,
-            readiness: readiness)
+            readiness: readiness, routes: routes)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(executorPreference: plane.loop) { try await server.run() }
             // Registered by the scheduler at its first look, which this test need not wait for.

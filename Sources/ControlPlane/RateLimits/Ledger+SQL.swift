@@ -3,8 +3,13 @@ internal import Postgres
 
 extension Statement {
     static let acquire = Statement(
-        "ledger_acquire", "SELECT * FROM bw_acquire($1, $2, $3, $4, $5, $6, $7, $8)")
-    static let check = Statement("ledger_check", "SELECT * FROM bw_check($1, $2, $3, $4)")
+        "ledger_acquire", "SELECT * FROM bw_acquire($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+    static let check = Statement("ledger_check", "SELECT * FROM bw_check($1, $2, $3, $4, $5)")
+    static let decide = Statement(
+        "ledger_decide",
+        """
+        SELECT * FROM bw_decide($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        """)
     static let stats = Statement("ledger_stats", "SELECT * FROM bw_stats($1, $2, $3)")
     static let numbers = Statement("operation_numbers", "SELECT * FROM bw_operations($1, $2, $3)")
     static let makePartitions = Statement(
@@ -31,53 +36,89 @@ func decideAll(
     return answers
 }
 
-/// One statement; a write that finds no partition for its time makes it and tries again.
 private func decide(
     _ batch: LedgerBatch, now: Timestamp?, _ pipeline: Pipeline
 ) async throws(PostgresError) -> [LedgerBatch.Row] {
-    let parameters = batch.parameters(now: now)
-    let rows: Rows
-    do throws(PostgresError) {
-        CrashPoint.batchSent.reached(atEndOfTurnOf: pipeline.loop)
-        rows = try await pipeline.execute(.acquire, parameters)
-        CrashPoint.batchCommitted.reached()
-    } catch .checkViolation(constraint: "") {
-        _ = try await pipeline.execute(
-            .makePartitions, [.text("usage_log"), .timestamp(now), .int4(1)])
-        rows = try await pipeline.execute(.acquire, parameters)
-    }
+    let rows = try await write(
+        .acquire, batch.parameters(now: now), partitions: ["usage_log"], now: now, pipeline)
     var decoded: [LedgerBatch.Row] = []
     decoded.reserveCapacity(rows.count)
     for row in rows { decoded.append(try LedgerBatch.Row(row)) }
     return decoded
 }
 
-/// Counts a batch of windows; equal ones are asked once.
-func checkAll(
-    _ calls: [LedgerCall], now: Timestamp?, _ pipeline: Pipeline
-) async -> [Result<Int64, PostgresError>] {
-    var elementOf: [LedgerCall: Int] = [:]
-    var elements: [LedgerCall] = []
-    let places = calls.map { call -> Int in
-        if let element = elementOf[call] { return element }
-        elementOf[call] = elements.count
-        elements.append(call)
-        return elements.count - 1
+/// One statement; a write that finds no partition for its time makes it and tries again.
+private func write(
+    _ statement: Statement, _ parameters: [Parameter], partitions: [String], now: Timestamp?,
+    _ pipeline: Pipeline
+) async throws(PostgresError) -> Rows {
+    do throws(PostgresError) {
+        CrashPoint.batchSent.reached(atEndOfTurnOf: pipeline.loop)
+        let rows = try await pipeline.execute(statement, parameters)
+        CrashPoint.batchCommitted.reached()
+        return rows
+    } catch .checkViolation(constraint: "") {
+        for parent in partitions {
+            _ = try await pipeline.execute(
+                .makePartitions, [.text(parent), .timestamp(now), .int4(1)])
+        }
+        return try await pipeline.execute(statement, parameters)
+    }
+}
+
+/// Decides a batch of detailed calls, in as many statements as their locks demand.
+func decideDetailed(
+    _ calls: [DetailedCall], maxKeys: Int, now: Timestamp?, _ pipeline: Pipeline
+) async -> [Result<DetailedAnswer, PostgresError>] {
+    var answers: [Result<DetailedAnswer, PostgresError>] = []
+    while answers.count < calls.count {
+        let batch = DetailedBatch(calls[answers.count...], maxElements: max(1, maxKeys / 3))
+        do throws(PostgresError) {
+            let rows = try await write(
+                .decide, batch.parameters(now: now),
+                partitions: ["usage_log", "usage_log_long", "request_record"], now: now, pipeline)
+            var decoded: [DetailedBatch.Row] = []
+            for row in rows { decoded.append(try DetailedBatch.Row(row)) }
+            for answer in batch.answers(decoded) {
+                answers.append(answer.map { .success($0) } ?? .failure(.decode("no row")))
+            }
+        } catch {
+            answers += Array(repeating: .failure(error), count: batch.callCount)
+        }
+    }
+    return answers
+}
+
+/// Counts a batch of calls' windows; equal ones are asked once.
+func countAll(
+    _ calls: [[CountCall]], now: Timestamp?, _ pipeline: Pipeline
+) async -> [Result<[Counted], PostgresError>] {
+    var elementOf: [CountCall: Int] = [:]
+    var elements: [CountCall] = []
+    for window in calls.joined() where elementOf[window] == nil {
+        elementOf[window] = elements.count
+        elements.append(window)
     }
     do throws(PostgresError) {
         let rows = try await pipeline.execute(
             .check,
             [
                 .uuids(elements.map(\.key.tenant.uuid)), .int2s(elements.map(\.key.operation)),
-                .int4s(elements.map(\.window)), .timestamp(now),
+                .int4s(elements.map(\.window)), .int8s(elements.map(\.version)), .timestamp(now),
             ])
-        var counts = [Int64?](repeating: nil, count: elements.count)
+        var counts = [Counted?](repeating: nil, count: elements.count)
         for row in rows {
             let ord = Int(try row.int32(0))
-            if counts.indices.contains(ord - 1) { counts[ord - 1] = try row.int64(1) }
+            guard counts.indices.contains(ord - 1) else { continue }
+            let at = try row.timestamp(2)
+            let window = Duration.seconds(elements[ord - 1].window)
+            counts[ord - 1] = Counted(
+                units: try row.int64IfPresent(1),
+                nextFreeIn: try row.timestampIfPresent(3).map { max($0 + window - at, .zero) })
         }
-        return places.map { place in
-            counts[place].map { .success($0) } ?? .failure(.decode("no row"))
+        return calls.map { call in
+            let counted = call.compactMap { window in elementOf[window].flatMap { counts[$0] } }
+            return counted.count == call.count ? .success(counted) : .failure(.decode("no row"))
         }
     } catch {
         return calls.map { _ in .failure(error) }

@@ -25,6 +25,15 @@ package actor Ledger: LoopBound {
         package var cleanupMaxPerCall = 500
         /// Operation numbers remembered; past it the memory starts anew.
         package var nameCapacity = 100_000
+        /// Tenants whose policies are remembered; past it the memory starts anew.
+        package var policyCapacity = 10_000
+        /// The hourly limit of operations without a policy, where the tenant sets none; nil: none.
+        package var defaultMaxPerHour: Int64?
+        /// How long at most an equal call is denied from memory. Nothing but a refund makes room
+        /// before the time that a denial names, so this is how late a refund may be noticed.
+        package var denialMemory: Duration = .seconds(1)
+        /// Denials remembered; past it the memory starts anew.
+        package var denialCapacity = 10_000
 
         package init() {}
     }
@@ -47,12 +56,27 @@ package actor Ledger: LoopBound {
 
     package nonisolated let loop: EventLoop
     package nonisolated let settings: Settings
+    /// A test's clock stands still while this machine's goes on.
+    private let isOnTestClock: Bool
     private let reads: Pipeline
-    private let decide: Batcher<LedgerCall, LedgerDecision>
-    private let check: Batcher<LedgerCall, Int64>
+    private let plain: Batcher<LedgerCall, LedgerDecision>
+    private let detailed: Batcher<DetailedCall, DetailedAnswer>
+    private let counts: Batcher<[CountCall], [Counted]>
     private let names: Batcher<OperationName, Int16?>
+    private let policies: Batcher<Tenant.ID, PolicySet>
     private var numbers: [Name: Int16] = [:]
-    private var counted = Counters()
+    private var policySets: [Tenant.ID: PolicySet] = [:]
+    private var denials: [LedgerCall: Denial] = [:]
+    var counted = Counters()
+
+    /// A denial that equal calls are answered with for a while.
+    private struct Denial {
+        let count: Int64
+        let madeAt: MonotonicInstant
+        let retryAfter: Duration
+        let nextFreeIn: Duration?
+        let forgetAt: MonotonicInstant
+    }
 
     /// - Parameters:
     ///   - writes: decides; its transactions hold locks, so nothing else uses it.
@@ -64,67 +88,140 @@ package actor Ledger: LoopBound {
         self.loop = loop
         self.settings = settings
         self.reads = reads
+        isOnTestClock = now != nil
         let maxKeys = settings.maxBatchKeys
-        decide = Batcher(on: loop, maxBatch: settings.maxBatch, maxQueued: settings.maxQueued) {
-            calls in await decideAll(calls, maxKeys: maxKeys, now: now?(), writes)
+        let (maxBatch, maxQueued) = (settings.maxBatch, settings.maxQueued)
+        plain = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
+            await decideAll(calls, maxKeys: maxKeys, now: now?(), writes)
         }
-        check = Batcher(on: loop, maxBatch: settings.maxBatch, maxQueued: settings.maxQueued) {
-            calls in await checkAll(calls, now: now?(), reads)
+        detailed = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
+            await decideDetailed(calls, maxKeys: maxKeys, now: now?(), writes)
+        }
+        counts = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
+            await countAll(calls, now: now?(), reads)
         }
         names = Batcher(on: loop) { names in await numberAll(names, reads) }
+        policies = Batcher(on: loop) { tenants in
+            await ControlPlane.policySets(of: tenants, reads)
+        }
     }
 
     /// Serves until cancelled.
     package func run() async {
         await withDiscardingTaskGroup { group in
-            group.addTask(executorPreference: loop) { await self.decide.run() }
-            group.addTask(executorPreference: loop) { await self.check.run() }
+            group.addTask(executorPreference: loop) { await self.plain.run() }
+            group.addTask(executorPreference: loop) { await self.detailed.run() }
+            group.addTask(executorPreference: loop) { await self.counts.run() }
             group.addTask(executorPreference: loop) { await self.names.run() }
+            group.addTask(executorPreference: loop) { await self.policies.run() }
         }
     }
 
     package var counters: Counters {
         get async {
-            let statistics = await decide.statistics
+            let (plain, detailed) = (await plain.statistics, await detailed.statistics)
             var counters = counted
-            counters.batches = statistics.batches
-            counters.batchedCalls = statistics.calls
+            counters.batches = plain.batches + detailed.batches
+            counters.batchedCalls = plain.calls + detailed.calls
             return counters
         }
     }
 
-    /// Records `cost` units, whatever the count. Throws `.tooManyOperations`, `.postgres`.
-    package func record(
-        _ operation: String, cost: Int32, for tenant: Tenant.ID
-    ) async throws(ControlPlaneError) -> (count: Int64, at: Timestamp) {
-        let key = try await key(operation, of: tenant)
-        let call = LedgerCall(key: key, cost: cost, limit: nil, window: 3600)
-        guard case .admitted(let count, let at) = try await ask(decide, call) else {
-            throw .postgres(.decode("an unlimited record was denied"))
+    // MARK: One limit
+
+    /// Checks and records in one atomic step; a denial records nothing. One limit of any window, and
+    /// no policy: `decide` asks those.
+    package func acquire(
+        _ operation: String, cost: Int32, limit: Int64?, window: Int32 = 3600, for tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> LedgerDecision {
+        for _ in 0..<Self.maxReloads {
+            let decision = try await acquireOnce(
+                operation, cost: cost, limit: limit, window: window,
+                version: policySet(of: tenant).version, for: tenant)
+            if decision != .outdated { return decision }
         }
-        counted.recorded += 1
-        return (count, at)
+        throw .postgres(.serialization)
     }
 
-    /// Checks and records in one atomic step; a denial records nothing.
-    package func acquire(
-        _ operation: String, cost: Int32, limit: Int64, window: Int32 = 3600, for tenant: Tenant.ID
+    /// As the tenant's policies of that version say; `.outdated` when there are others, which have
+    /// been read then.
+    func acquireOnce(
+        _ operation: String, cost: Int32, limit: Int64?, window: Int32, version: Int64,
+        for tenant: Tenant.ID
     ) async throws(ControlPlaneError) -> LedgerDecision {
-        let key = try await key(operation, of: tenant)
-        let call = LedgerCall(key: key, cost: cost, limit: limit, window: window)
-        let decision = try await ask(decide, call)
-        if case .admitted = decision { counted.admitted += 1 } else { counted.denied += 1 }
+        let call = LedgerCall(
+            key: try await key(operation, of: tenant), cost: cost, limit: limit, window: window,
+            version: version)
+        if let denial = remembered(call) { return denial }
+        let decision = try await ask(plain, call)
+        if decision == .outdated {
+            try await reloadPolicies(of: tenant)
+        } else {
+            remember(decision, of: call)
+        }
         return decision
     }
 
-    /// The exact count of the window. A name that was never recorded counts 0 and makes no row.
-    package func count(
-        _ operation: String, window: Int32 = 3600, for tenant: Tenant.ID
-    ) async throws(ControlPlaneError) -> Int64 {
-        guard let number = try await number(operation, of: tenant, create: false) else { return 0 }
-        counted.checked += 1
-        let key = UsageKey(tenant: tenant, operation: number)
-        return try await ask(check, LedgerCall(key: key, cost: 1, limit: nil, window: window))
+    private func remembered(_ call: LedgerCall) -> LedgerDecision? {
+        guard !denials.isEmpty, let denial = denials[call] else { return nil }
+        let now = MonotonicInstant.now
+        guard now < denial.forgetAt else {
+            denials[call] = nil
+            return nil
+        }
+        let age = denial.madeAt.duration(to: now)
+        return .denied(
+            count: denial.count, retryAfter: max(denial.retryAfter - age, .zero),
+            nextFreeIn: denial.nextFreeIn.map { max($0 - age, .zero) })
+    }
+
+    private func remember(_ decision: LedgerDecision, of call: LedgerCall) {
+        guard case .denied(let count, let retryAfter?, let nextFreeIn) = decision else { return }
+        let memory = min(retryAfter, settings.denialMemory)
+        guard memory > .zero, !isOnTestClock else { return }
+        if denials.count >= settings.denialCapacity { denials.removeAll() }
+        let now = MonotonicInstant.now
+        denials[call] = Denial(
+            count: count, madeAt: now, retryAfter: retryAfter, nextFreeIn: nextFreeIn,
+            forgetAt: now.advanced(by: memory))
+    }
+
+    // MARK: Policies
+
+    /// Policies change seldom: a call that finds them outdated this often in a row gives up.
+    static let maxReloads = 5
+
+    func policySet(of tenant: Tenant.ID) -> PolicySet { policySets[tenant] ?? .none }
+
+    func reloadPolicies(of tenant: Tenant.ID) async throws(ControlPlaneError) {
+        let set = try await ask(policies, tenant)
+        if policySets.count >= settings.policyCapacity { policySets.removeAll() }
+        policySets[tenant] = set
+    }
+
+    /// Asks the detailed way; nil when the policies were outdated and have been read anew.
+    func decideOnce(
+        _ call: DetailedCall
+    ) async throws(ControlPlaneError) -> Verdict? {
+        switch try await ask(detailed, call) {
+        case .verdict(let verdict): return verdict
+        case .mismatch: throw .idempotencyMismatch
+        case .outdated:
+            try await reloadPolicies(of: call.key.tenant)
+            return nil
+        }
+    }
+
+    /// What the windows hold; nil when the policies were outdated and have been read anew.
+    func countOnce(
+        _ calls: [CountCall], of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> [Counted]? {
+        let counted = try await ask(counts, calls)
+        if counted.contains(where: { $0.units == nil }) {
+            try await reloadPolicies(of: tenant)
+            return nil
+        }
+        return counted
     }
 
     /// Units by operation in the window, in the order in which the operations were first recorded.
@@ -144,7 +241,7 @@ package actor Ledger: LoopBound {
 
     // MARK: Names
 
-    private func key(
+    func key(
         _ operation: String, of tenant: Tenant.ID
     ) async throws(ControlPlaneError) -> UsageKey {
         guard let number = try await number(operation, of: tenant, create: true) else {
@@ -153,7 +250,7 @@ package actor Ledger: LoopBound {
         return UsageKey(tenant: tenant, operation: number)
     }
 
-    private func number(
+    func number(
         _ operation: String, of tenant: Tenant.ID, create: Bool
     ) async throws(ControlPlaneError) -> Int16? {
         let name = Name(tenant: tenant, operation: operation)

@@ -12,8 +12,14 @@ package struct LedgerBatch: Sendable {
         package let used: Int64
         package let at: Timestamp
         package let retryAt: Timestamp?
+        /// The oldest row of the window.
+        package let firstAt: Timestamp?
 
-        package init(ord: Int, admitted: Int32, used: Int64, at: Timestamp, retryAt: Timestamp?) {
+        package init(
+            ord: Int, admitted: Int32, used: Int64, at: Timestamp, retryAt: Timestamp?,
+            firstAt: Timestamp? = nil
+        ) {
+            self.firstAt = firstAt
             self.ord = ord
             self.admitted = admitted
             self.used = used
@@ -74,6 +80,7 @@ package struct LedgerBatch: Sendable {
             .int8s(elements.map { $0.limit ?? -1 }),
             .int4s(elements.map(\.window)),
             .int2s(rounds),
+            .int8s(elements.map(\.version)),
             .timestamp(now),
         ]
     }
@@ -86,13 +93,19 @@ package struct LedgerBatch: Sendable {
         }
         return places.map { place in
             guard let row = byElement[place.element] else { return nil }
-            let cost = Int64(elements[place.element].cost)
+            if row.admitted < 0 { return .outdated }
+            let call = elements[place.element]
+            let cost = Int64(call.cost)
+            let oldest = row.firstAt ?? (row.admitted > 0 ? row.at : nil)
+            let nextFreeIn = oldest.map { max($0 + .seconds(call.window) - row.at, .zero) }
             if place.place < row.admitted {
-                return .admitted(count: row.used + cost * Int64(place.place + 1), at: row.at)
+                return .admitted(
+                    count: row.used + cost * Int64(place.place + 1), at: row.at,
+                    nextFreeIn: nextFreeIn)
             }
             return .denied(
                 count: row.used + cost * Int64(row.admitted),
-                retryAfter: row.retryAt.map { max($0 - row.at, .zero) })
+                retryAfter: row.retryAt.map { max($0 - row.at, .zero) }, nextFreeIn: nextFreeIn)
         }
     }
 }
@@ -104,5 +117,6 @@ extension LedgerBatch.Row {
         used = try row.int64(2)
         at = try row.timestamp(3)
         retryAt = try row.timestampIfPresent(4)
+        firstAt = try row.timestampIfPresent(5)
     }
 }

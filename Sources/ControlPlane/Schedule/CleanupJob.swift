@@ -11,8 +11,10 @@ package struct CleanupJob: Job {
     package struct Settings: Sendable {
         /// The original ran each hour; an hour of full load is too much to keep for nothing.
         package var interval: Duration = .seconds(60)
-        /// The longest window of any policy, never under an hour.
+        /// How long the log is kept at least; a policy with a longer window keeps it longer.
         package var usageRetention: Duration = .seconds(3600)
+        /// How long a record can be refunded; the longest window.
+        package var recordRetention: Duration = .seconds(31 * 86_400)
         package var eventRetention: Duration = .seconds(90 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
@@ -24,18 +26,27 @@ package struct CleanupJob: Job {
     package let name = "cleanup"
     package var interval: Duration { settings.interval }
     private let settings: Settings
+    /// Of any policy.
+    private static let longestWindow = Duration.seconds(Limit.windows.upperBound)
 
     package init(_ settings: Settings = Settings()) { self.settings = settings }
 
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
         do throws(PostgresError) {
-            let usage = try await drop("usage_log", keep: settings.usageRetention, pipeline)
+            let longest = try await pipeline.execute(.longestWindow).only().int64(0)
+            let usage = try await drop(
+                "usage_log", keep: max(settings.usageRetention, .milliseconds(longest)), pipeline)
+            let long = try await drop("usage_log_long", keep: Self.longestWindow, pipeline)
+            let records = try await drop("request_record", keep: settings.recordRetention, pipeline)
+            let refunds = try await delete(
+                .refundClean, [.int8(Self.longestWindow.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
             return report([
-                ("usagePartitions", usage), ("eventPartitions", events),
+                ("usagePartitions", usage), ("longUsagePartitions", long),
+                ("recordPartitions", records), ("refunds", refunds), ("eventPartitions", events),
                 ("idempotencyRows", replies), ("tasks", tasks),
             ])
         } catch {
@@ -89,7 +100,9 @@ package struct PartitionsJob: Job {
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
         do throws(PostgresError) {
             var made: [(String, Int)] = []
-            for (parent, ahead) in [("usage_log", 2), ("event", 3)] {
+            for (parent, ahead) in [
+                ("usage_log", 2), ("usage_log_long", 2), ("request_record", 2), ("event", 3),
+            ] {
                 let rows = try await pipeline.execute(
                     .makePartitions, [.text(parent), .timestamp(nil), .int4(Int32(ahead))])
                 made.append((parent, Int(try rows.only().int32(0))))
@@ -124,6 +137,19 @@ extension Statement {
         "SELECT bw_detach_partition($1, clock_timestamp() - $2 * interval '1 millisecond')")
     fileprivate static let partitionDrop = Statement(
         "partition_drop", "SELECT bw_drop_detached($1)")
+    fileprivate static let longestWindow = Statement(
+        "longest_window",
+        "SELECT (extract(epoch FROM bw_longest_window(NULL)) * 1000)::bigint")
+    fileprivate static let refundClean = Statement(
+        "refund_clean",
+        """
+        WITH gone AS (
+            DELETE FROM refund WHERE (tenant_id, op, at, request_id) IN (
+                SELECT tenant_id, op, at, request_id FROM refund
+                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
     fileprivate static let idempotencyClean = Statement(
         "idempotency_clean",
         """

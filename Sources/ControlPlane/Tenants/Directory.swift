@@ -14,6 +14,12 @@ package struct Idempotency: Hashable, Sendable {
         keyHash = KeyHash(of: "\(route)\n\(key)".utf8)
         requestHash = KeyHash(of: body)
     }
+
+    /// That of one item of a batch: it goes with the item's place.
+    package func item(_ index: Int, body: [UInt8]) -> Idempotency {
+        let digits = hexadecimal(keyHash.octets)
+        return Idempotency(key: "\(digits) \(index)", route: "item", body: body)
+    }
 }
 
 /// Something made, or found again by its idempotency key.
@@ -257,7 +263,7 @@ extension Directory {
     }
 
     /// What an idempotency key made before, if it was used: the resource's id.
-    private func earlier(
+    func earlier(
         _ idempotency: Idempotency?, of tenant: Tenant.ID
     ) async throws(ControlPlaneError) -> String? {
         guard let idempotency else { return nil }
@@ -274,7 +280,7 @@ extension Directory {
 
     /// The step that remembers it, in the transaction that makes the resource: a twin waits on the
     /// unique index and then finds the first one's answer.
-    private func remember(
+    func remember(
         _ idempotency: Idempotency?, of tenant: Tenant.ID, resource: String
     ) -> [Pipeline.Step] {
         guard let idempotency else { return [] }

@@ -3,7 +3,7 @@ import JSON
 
 extension Problem {
     /// The members of RFC 9457 section 3.1, then ours.
-    func json(_ requestID: RequestID) -> [UInt8] {
+    package func json(_ requestID: RequestID) -> [UInt8] {
         var writer = JSONWriter()
         writer.object { json in
             json.member("type", type.urn)

@@ -74,6 +74,14 @@ extension PostgresError {
         }
     }
 
+    /// The database is away, for now.
+    package var isOutage: Bool {
+        switch self {
+        case .unavailable, .connectionLost, .readOnly, .insufficientResources: true
+        default: false
+        }
+    }
+
     /// Whether the call may have been committed all the same, so that it may be repeated only
     /// where repeating does no harm.
     package var mayHaveHappened: Bool {

@@ -56,6 +56,21 @@ extension Setting {
         }
     }
 
+    static func optionalInt(
+        _ name: String, _ path: any WritableKeyPath<Settings, Int64?> & Sendable,
+        _ range: ClosedRange<Int64>, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Int64(text), range.contains(value) else {
+                throw SettingsError(
+                    "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            settings[keyPath: path] = value
+        } show: { settings in
+            settings[keyPath: path].map { "\($0)" } ?? ""
+        }
+    }
+
     /// A duration in the unit at the name's end: `S` or `Ms`.
     static func duration(
         _ name: String, _ path: any WritableKeyPath<Settings, Duration> & Sendable,

@@ -155,6 +155,9 @@ extension Settings {
         .int(
             "api.maxBodyBytes", \.api.maxBodyBytes, 1024...1_048_576,
             "longest JSON body of an API call"),
+        .int(
+            "api.maxBatchBodyBytes", \.api.maxBatchBodyBytes, 1024...16_777_216,
+            "longest JSON body of a batch of 1,000"),
         .duration(
             "api.storeRetryAfterS", \.api.storeRetryAfter, 1...300,
             "Retry-After while the database is away"),
@@ -177,6 +180,16 @@ extension Settings {
         .duration(
             "ledger.retentionS", \.ledger.retention, 3600...2_678_400,
             "how long records are kept at least"),
+        .optionalInt(
+            "ledger.defaultMaxPerHour", \.ledger.defaultMaxPerHour, 0...1_000_000_000,
+            "hourly limit of operations without a policy, where the tenant sets none; none if not given"
+        ),
+        .duration(
+            "ledger.denialMemoryMs", \.ledger.denialMemory, 0...60_000,
+            "how long at most equal calls are denied from memory"),
+        .duration(
+            "records.retentionS", \.cleanup.recordRetention, 3600...315_360_000,
+            "how long a record can be refunded"),
         .int(
             "cleanup.batchSize", \.ledger.cleanupBatchSize, 1...100_000,
             "rows of a transaction of the manual cleanup"),

@@ -1,0 +1,248 @@
+internal import ControlPlane
+internal import HTTP
+internal import JSON
+internal import Postgres
+
+/// Limits as data, and the tenant's own settings.
+struct PolicyRoutes {
+    let endpoint: Endpoint
+
+    var all: [Route] { policies + overrides + settings }
+
+    private var policies: [Route] {
+        let (policies, settings) = (
+            Policies(endpoint.services.pipeline), endpoint.services.settings
+        )
+        return [
+            endpoint.route(.get, "/v1/policies", "listPolicies", [.read, .record, .admin]) {
+                call throws(Failure) in
+                let (limit, after) = try Cursor.page(
+                    try call.query("limit", "cursor"), of: "policies", settings)
+                let page = try await domain { () throws(ControlPlaneError) in
+                    try await policies.list(of: call.caller.tenant, after: after, limit: limit + 1)
+                }
+                return list("policies", page, limit, last: \.operation, write)
+            },
+            endpoint.route(
+                .get, "/v1/policies/{operation}", "getPolicy", [.read, .record, .admin]
+            ) { call throws(Failure) in
+                let operation = try call.policyOperation()
+                return shown(
+                    try await domain { () throws(ControlPlaneError) in
+                        try await policies.policy(for: operation, of: call.caller.tenant)
+                    })
+            },
+            endpoint.route(.put, "/v1/policies/{operation}", "putPolicy", .admin) {
+                call throws(Failure) in
+                let operation = try call.policyOperation()
+                let input = try call.body(PolicyInput.self)
+                let precondition = try call.precondition()
+                let (policy, isNew) = try await domain { () throws(ControlPlaneError) in
+                    try await policies.put(
+                        operation, limits: input.limits, admitsOnOutage: input.admitsOnOutage,
+                        of: call.caller.tenant, if: precondition, by: call.actor)
+                }
+                return shown(policy, isNew ? .created : .ok)
+            },
+            endpoint.route(.delete, "/v1/policies/{operation}", "deletePolicy", .admin) {
+                call throws(Failure) in
+                let operation = try call.policyOperation()
+                let precondition = try call.precondition()
+                try await domain { () throws(ControlPlaneError) in
+                    try await policies.delete(
+                        operation, of: call.caller.tenant, if: precondition, by: call.actor)
+                }
+                return Response(.noContent)
+            },
+        ]
+    }
+
+    private var overrides: [Route] {
+        let policies = Policies(endpoint.services.pipeline)
+        return [
+            endpoint.route(
+                .put, "/v1/policies/{operation}/override", "putPolicyOverride", .admin
+            ) { call throws(Failure) in
+                let operation = try call.policyOperation()
+                let input = try call.body(OverrideInput.self)
+                let precondition = try call.precondition()
+                let override = Policy.Override(
+                    limits: input.limits, expiresAt: input.expiresAt, reason: input.reason,
+                    author: call.actor.name)
+                return shown(
+                    try await domain { () throws(ControlPlaneError) in
+                        try await policies.override(
+                            operation, with: override, of: call.caller.tenant, if: precondition,
+                            by: call.actor)
+                    })
+            },
+            endpoint.route(
+                .delete, "/v1/policies/{operation}/override", "deletePolicyOverride", .admin
+            ) { call throws(Failure) in
+                let operation = try call.policyOperation()
+                try await domain { () throws(ControlPlaneError) in
+                    try await policies.endOverride(
+                        operation, of: call.caller.tenant, by: call.actor)
+                }
+                return Response(.noContent)
+            },
+        ]
+    }
+
+    private var settings: [Route] {
+        let services = endpoint.services
+        let policies = Policies(services.pipeline)
+        @Sendable func settings(of tenant: Tenant.ID) async throws(Failure) -> Response {
+            let limit = try await domain { () throws(ControlPlaneError) in
+                try await policies.defaultMaxPerHour(of: tenant)
+            }
+            return .json(encoded { $0.member("defaultMaxPerHour", orNull: limit) })
+        }
+        return [
+            endpoint.route(.get, "/v1/settings", "getSettings", [.read, .admin]) {
+                call throws(Failure) in try await settings(of: call.caller.tenant)
+            },
+            endpoint.route(.patch, "/v1/settings", "changeSettings", .admin) {
+                call throws(Failure) in
+                let input = try call.body(SettingsInput.self)
+                if let limit = input.defaultMaxPerHour {
+                    try await domain { () throws(ControlPlaneError) in
+                        try await policies.setDefaultMaxPerHour(
+                            limit.value, of: call.caller.tenant, by: call.actor)
+                    }
+                }
+                return try await settings(of: call.caller.tenant)
+            },
+        ]
+    }
+}
+
+// MARK: Input
+
+extension Call {
+    /// The policy that the path names: an operation, or `*` for all of them together.
+    fileprivate func policyOperation() throws(Failure) -> String {
+        let name = request.parameter("operation") ?? ""
+        guard name == "*" || operationName(name) else { throw .domain(.notFound("policy")) }
+        return name
+    }
+
+    /// `If-Match` with an ETag of ours or `*`, or `If-None-Match: *`.
+    fileprivate func precondition() throws(Failure) -> Precondition {
+        if let text = request.header(.ifNoneMatch) {
+            guard text == "*", request.header(.ifMatch) == nil else {
+                throw .problem(.invalid("If-None-Match", "must be * and stand alone"))
+            }
+            return .isNew
+        }
+        guard let text = request.header(.ifMatch) else { return .none }
+        if text == "*" { return .exists }
+        guard text.utf8.count >= 3, text.hasPrefix("\""), text.hasSuffix("\""),
+            let version = wholeNumber(String(text.dropFirst().dropLast()), in: 0...Int.max)
+        else { throw .domain(.outdated) }
+        return .version(Int64(version))
+    }
+}
+
+private struct PolicyInput: JSONReadable {
+    let limits: [Limit]
+    let admitsOnOutage: Bool
+
+    init(from reader: inout JSONReader) throws(JSONError) {
+        var limits: [Limit]?
+        var admitsOnOutage = false
+        try reader.readObject { key, reader throws(JSONError) in
+            switch key {
+            case "limits": limits = try reader.readLimits()
+            case "onOutage":
+                let text = try reader.readString(maxBytes: 16)
+                guard text == "allow" || text == "deny" else {
+                    throw reader.failure(.range, "must be allow or deny")
+                }
+                admitsOnOutage = text == "allow"
+            default: throw reader.unknownField(key)
+            }
+        }
+        self.limits = try reader.require(limits, "limits")
+        self.admitsOnOutage = admitsOnOutage
+    }
+}
+
+private struct OverrideInput: JSONReadable {
+    let limits: [Limit]
+    let expiresAt: Timestamp
+    let reason: String?
+
+    init(from reader: inout JSONReader) throws(JSONError) {
+        var limits: [Limit]?
+        var expiresAt: Timestamp?
+        var reason: String?
+        try reader.readObject { key, reader throws(JSONError) in
+            switch key {
+            case "limits": limits = try reader.readLimits()
+            case "expiresAt": expiresAt = try reader.readFuture()
+            case "reason": if try !reader.readNull() { reason = try reader.readLabel(0...500) }
+            default: throw reader.unknownField(key)
+            }
+        }
+        self.limits = try reader.require(limits, "limits")
+        self.expiresAt = try reader.require(expiresAt, "expiresAt")
+        self.reason = reason
+    }
+}
+
+/// A merge patch (RFC 7396): what is not named stays, null takes away.
+private struct SettingsInput: JSONReadable {
+    struct Change { let value: Int64? }
+    let defaultMaxPerHour: Change?
+
+    init(from reader: inout JSONReader) throws(JSONError) {
+        var change: Change?
+        try reader.readObject { key, reader throws(JSONError) in
+            switch key {
+            case "defaultMaxPerHour":
+                change =
+                    try reader.readNull()
+                    ? Change(value: nil) : Change(value: Int64(try reader.readInt(in: Limit.units)))
+            default: throw reader.unknownField(key)
+            }
+        }
+        defaultMaxPerHour = change
+    }
+}
+
+// MARK: Answers
+
+private func shown(_ policy: Policy, _ status: Status = .ok) -> Response {
+    var writer = JSONWriter()
+    write(policy, &writer)
+    var response = Response.json(writer.bytes, status: status)
+    response.fields.append(Field(.eTag, "\"\(policy.version)\""))
+    if status == .created {
+        response.fields.append(Field(.location, "/v1/policies/\(policy.operation)"))
+    }
+    return response
+}
+
+private func write(_ policy: Policy, _ writer: inout JSONWriter) {
+    writer.object {
+        $0.member("operation", policy.operation)
+        $0.member("version", policy.version)
+        $0.array("limits") { writer in for limit in policy.limits { writer.value(limit) } }
+        $0.member("onOutage", policy.admitsOnOutage ? "allow" : "deny")
+        if let override = policy.override {
+            $0.object("override") {
+                $0.array("limits") { writer in for limit in override.limits { writer.value(limit) }
+                }
+                $0.member("expiresAt", override.expiresAt.description)
+                $0.member("reason", orNull: override.reason)
+                $0.member("author", override.author)
+            }
+        } else {
+            $0.startMember("override")
+            $0.null()
+        }
+        $0.member("updatedAt", policy.updatedAt.description)
+        $0.member("updatedBy", policy.updatedBy)
+    }
+}
