@@ -48,4 +48,11 @@ import Testing
             #expect(!outcome.output.contains(Instance.operatorKey))
         }
     }
+
+    @Test(arguments: [
+        "BREAKWATER_URL", "BREAKWATER_BIN", "BREAKWATER_TEST_DATABASE_URL", "BREAKWATER_GOLDEN",
+    ])
+    func `leave variables of the scripts and tests alone`(_ name: String) async throws {
+        #expect(try await value(of: "drainS", [], [name: "whatever"]) == "25")
+    }
 }

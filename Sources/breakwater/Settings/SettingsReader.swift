@@ -43,9 +43,11 @@ enum SettingsReader {
         }
     }
 
-    /// Names that other parts of the command read, no settings of the service.
+    /// Names that other parts of the command, its scripts and its tests read, no settings of the
+    /// service.
     private static let reserved: Set<String> = [
-        "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_TEST_DATABASE_URL",
+        "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_BIN", "BREAKWATER_TEST_DATABASE_URL",
+        "BREAKWATER_GOLDEN",
     ]
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
