@@ -34,6 +34,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             "an assignment without a value", ["--set", "drainS"],
             "--set drainS: must be name=value"),
         Refusal(
+            "a port past the last", ["--listen", "127.0.0.1:65536"],
+            "--listen: listen must be host:port, [host]:port or unix:/path, not 127.0.0.1:65536"),
+        Refusal(
             "an address that is none", environment: ["BREAKWATER_LISTEN": "nowhere"],
             "environment: listen must be host:port, [host]:port or unix:/path, not nowhere"),
         Refusal(
@@ -51,6 +54,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal(
             "neither true nor false", ["--set", "postgres.preparedStatements=maybe"],
             "--set: postgres.preparedStatements must be true or false"),
+        Refusal("no data folder", ["--data", ""], "--data: data must not be empty"),
         Refusal(
             "a file of settings that is missing", ["--config", "/tmp/no/such/file"],
             "cannot read /tmp/no/such/file"),
@@ -62,9 +66,31 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             "a file of a secret that is missing",
             environment: ["DATABASE_URL_FILE": "/tmp/no/such/file"],
             "DATABASE_URL_FILE: cannot read /tmp/no/such/file"),
+        Refusal(
+            "a URL of another database", environment: ["DATABASE_URL": "mysql://root:hush@db/x"],
+            "environment: databaseURL must be a libpq URL, postgresql://user@host/database, or "
+                + "its keywords, host=... dbname=..."),
     ]
 
     static let starts = [
+        Refusal(
+            "a database that nobody serves",
+            environment: ["DATABASE_URL": "postgresql://u:hush@127.0.0.1:1/x"], code: 1,
+            "the database of DATABASE_URL does not answer: connection to server at "
+                + "\"127.0.0.1\", port 1 failed: Connection refused"),
+        Refusal(
+            "a database on a socket that is not there",
+            environment: ["DATABASE_URL": "host=/no/such dbname=x password=hush"], code: 1,
+            "the database of DATABASE_URL does not answer: connection to server on socket "
+                + "\"/no/such/.s.PGSQL.5432\" failed: No such file or directory"),
+        Refusal(
+            "a database to migrate that nobody serves",
+            environment: [
+                "DATABASE_URL": "host=/no/such dbname=x password=hush",
+                "DATABASE_MIGRATION_URL": "postgres://u:hush@127.0.0.1:1/x",
+            ], code: 1,
+            "the database of DATABASE_MIGRATION_URL does not answer: connection to server at "
+                + "\"127.0.0.1\", port 1 failed: Connection refused"),
         Refusal(
             "no programs of PostgreSQL", ["--set", "postgres.binaries=/no/such"], code: 1,
             "no PostgreSQL 15 or newer found in /no/such: install it (apt-get install postgresql), "
