@@ -57,6 +57,7 @@ import Testing
             let reason = try instance.logged("service_stopping").first?["reason"]?.text
             #expect(reason == (signal == SIGTERM ? "SIGTERM" : "SIGINT"))
             #expect(try instance.logged("service_stopped").count == 1)
+            #expect(try instance.logged("database_lost").isEmpty)
         }
     }
 
@@ -77,6 +78,18 @@ import Testing
             try await lock.release()
             #expect(try await request.value.fields["connection"] == "close")
             #expect(try await instance.child.ended(within: .seconds(10)) == .exited(0))
+        }
+    }
+
+    @Test func `waits for a request no longer than its deadline`() async throws {
+        try await withSlowRequest(set: ["drainS": "1"]) { instance, request, _ in
+            let start = MonotonicInstant.now
+            instance.child.signal(SIGTERM)
+            let end = try await instance.child.ended(within: .seconds(30))
+            #expect(end == .exited(0))
+            let took = start.duration(to: .now)
+            #expect(took >= .seconds(1) && took < .seconds(5), "took \(took)")
+            await #expect(throws: Failure.self) { _ = try await request.value }
         }
     }
 

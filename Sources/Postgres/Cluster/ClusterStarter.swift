@@ -39,6 +39,7 @@ struct ClusterStarter {
             running.stop(milliseconds: Int(settings.stopTimeout.milliseconds))
         }
         clearRemains()
+        if isCancelled() { throw .noAnswer("stopped") }
         let postmaster = try launch()
         do throws(ClusterError) {
             try waitUntilReady(postmaster, isCancelled)

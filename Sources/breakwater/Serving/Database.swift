@@ -15,9 +15,12 @@ struct Database: Sendable {
     private let cluster: PrivateCluster?
 
     /// Blocks until the database answers. Throws what an operator must know and do.
-    static func open(_ settings: Settings, instance: String, _ tell: @escaping Tell) throws
-        -> Database
-    {
+    ///
+    /// - Parameter isCancelled: asked while a private one starts; then it is stopped again.
+    static func open(
+        _ settings: Settings, instance: String, isCancelled: () -> Bool = { false },
+        _ tell: @escaping Tell
+    ) throws -> Database {
         if let url = settings.databaseURL {
             return Database(
                 serving: Conninfo(url: url, instance: instance),
@@ -29,7 +32,7 @@ struct Database: Sendable {
         var wanted = PrivateCluster.Settings(dataDirectory: settings.data)
         wanted.binaries = settings.postgresBinaries
         wanted.user = settings.postgresUser
-        let cluster = try PrivateCluster.start(wanted)
+        let cluster = try PrivateCluster.start(wanted, isCancelled: isCancelled)
         tell(.clusterStarted(dataDirectory: settings.data, adopted: cluster.isAdopted))
         watch(cluster, tell)
         return Database(
