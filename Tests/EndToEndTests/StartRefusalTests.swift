@@ -167,6 +167,28 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         }
     }
 
+    @Test(.proves("H5"), arguments: ["loops=1", "loops=2"], ["loops=1", "loops=2"])
+    func `leaves a port to the instance that has it`(_ loops: String, _ its: String) async throws {
+        try await Database.with { url, scratch in
+            let first = try await scratch.serve(
+                database: url, data: "a", set: ["loops": String(its.suffix(1))])
+            let outcome = try await scratch.run(
+                [
+                    "serve", "--data", scratch("b"), "--listen", "127.0.0.1:\(first.port)", "--set",
+                    loops,
+                ], environment: ["DATABASE_URL": url], within: .seconds(20))
+            #expect(outcome.end == .exited(1))
+            #expect(
+                outcome.errors == """
+                    breakwater: cannot listen on 127.0.0.1:\(first.port): bind: Address already in \
+                    use; stop who serves there, or choose another address with --listen
+
+                    """)
+            #expect(try await first.asOperator("GET", "/v1/whoami").status == 200)
+            try await first.stop()
+        }
+    }
+
     @Test func `refuses an operator's key with a typing error`() async throws {
         try await Database.with { url, scratch in
             let key = "e2b_" + String(repeating: "0", count: 64)

@@ -128,18 +128,29 @@ struct Service: Sendable {
         var addresses: [String] = []
         for address in settings.listen {
             do throws(IOError) {
-                let first = try Listener.open(address)
-                byLoop[0].append(first)
-                addresses.append(first.address.description)
-                guard case .tcp = address else { continue }
-                for loop in 1..<max(1, loops) {
-                    byLoop[loop].append(try Listener.open(first.address))
-                }
+                let endpoints = try Self.open(address, loops)
+                for (loop, endpoint) in endpoints.enumerated() { byLoop[loop].append(endpoint) }
+                addresses.append(endpoints[0].address.description)
             } catch {
-                throw SettingsError("cannot listen on \(address): \(error)")
+                var advice = ""
+                if case .system(EADDRINUSE, _) = error {
+                    advice = "; stop who serves there, or choose another address with --listen"
+                }
+                throw SettingsError("cannot listen on \(address): \(error)\(advice)")
             }
         }
         return (byLoop, addresses)
+    }
+
+    /// A listener for each loop, or one alone. What lets several loops share a port would also let a
+    /// second instance in, which would then take a part of our callers: so it is first opened without.
+    private static func open(_ address: Address, _ loops: Int) throws(IOError) -> [Server.Endpoint] {
+        let only = try Listener.open(address, reusePort: false)
+        guard case .tcp = address, loops > 1 else { return [only] }
+        close(only.descriptor)
+        var endpoints: [Server.Endpoint] = []
+        for _ in 0..<loops { endpoints.append(try Listener.open(only.address)) }
+        return endpoints
     }
 
     private static func metrics(
