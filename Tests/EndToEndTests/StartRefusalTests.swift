@@ -98,6 +98,9 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal(
             "a data folder that cannot be made", ["--data", "/proc/no/such"], code: 1,
             "mkdir /proc/no: No such file or directory"),
+        Refusal(
+            "a data folder that is a file", ["--data", "/etc/passwd"], code: 1,
+            "will not use /etc/passwd: it is not a folder"),
     ]
 }
 

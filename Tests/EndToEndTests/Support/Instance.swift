@@ -75,19 +75,23 @@ extension Scratch {
         environment: [String: String] = [:], prefix: [String] = [], path: String? = nil
     ) async throws -> Instance {
         var variables = environment
-        if let database {
-            variables["DATABASE_URL"] = database
+        variables["DATABASE_URL"] = database
+        if variables["BREAKWATER_OPERATOR_KEY"] == nil {
             variables["BREAKWATER_OPERATOR_KEY"] = Instance.operatorKey
         }
-        let arguments =
-            ["serve", "--listen", "127.0.0.1:0", "--data", self(data)]
-            + set.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
         let child = try breakwater(
-            arguments, environment: variables, prefix: prefix, path: path)
+            serving(data, set: set), environment: variables, prefix: prefix, path: path)
         return try await ready(child)
     }
 
-    private func ready(_ child: Child) async throws -> Instance {
+    /// The arguments for an instance on a free port.
+    func serving(_ data: String = "data", set: [String: String] = [:]) -> [String] {
+        ["serve", "--listen", "127.0.0.1:0", "--data", self(data)]
+            + set.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
+    }
+
+    /// Waits until what was started serves.
+    func ready(_ child: Child) async throws -> Instance {
         let port = try await eventually("it listens") { () throws -> UInt16? in
             let instance = Instance(child: child, port: 0)
             if let entry = try instance.logged("service_ready").first,

@@ -56,6 +56,15 @@ struct Scratch: Sendable {
         try text.write(toFile: file, atomically: true, encoding: .utf8)
     }
 
+    /// Changes who may do what with a file or folder, and whose it is.
+    func give(_ name: String, mode: mode_t, to user: uid_t? = nil) throws {
+        guard unsafe chmod(self(name), mode) == 0 else { throw Failure("chmod \(name): \(errno)") }
+        guard let user else { return }
+        guard unsafe chown(self(name), user, user) == 0 else {
+            throw Failure("chown \(name): \(errno)")
+        }
+    }
+
     func read(_ name: String) throws -> String {
         try String(contentsOfFile: self(name), encoding: .utf8)
     }
@@ -75,14 +84,24 @@ struct Scratch: Sendable {
     private func remove() {
         for child in children.list.withLock({ $0 }) { child.kill9() }
         endServers()
-        try? FileManager.default.removeItem(atPath: path)
+        for home in homes { try? FileManager.default.removeItem(atPath: home) }
         Self.open.withLock { $0[path] = nil }
+    }
+
+    /// The folder, and where a data folder in it keeps what its own user cannot reach there.
+    private var homes: [String] {
+        let names = (try? FileManager.default.subpathsOfDirectory(atPath: path)) ?? []
+        return [path]
+            + names.filter { $0.hasSuffix("/postgres") }.compactMap {
+                try? FileManager.default.destinationOfSymbolicLink(atPath: self($0))
+            }
     }
 
     /// The processes of PostgreSQL that work in this folder, by what the system says of them.
     var servers: [pid_t] {
-        processes { program, folder in
-            program.hasSuffix("/postgres") && folder.hasPrefix(path + "/")
+        let homes = homes
+        return processes { program, folder in
+            program.hasSuffix("/postgres") && homes.contains { folder.hasPrefix($0 + "/") }
         }
     }
 
