@@ -61,18 +61,19 @@ struct APIClient {
         return (unsafe bw_curl_status(handle), collected.bytes)
     }
 
-    /// What a problem says, for people.
+    /// What a problem says, for people: its title, which member is wrong, and how.
     private static func words(of answer: [UInt8]) -> String {
-        guard let value = try? JSONReader.decode(Document.self, from: answer).value,
-            case .object(let members) = value
+        guard let problem = try? JSONReader.decode(Document.self, from: answer).value,
+            case .string(let title)? = problem["title"]
         else { return String(decoding: answer.prefix(200), as: UTF8.self) }
-        let texts = ["title", "detail"].compactMap { name in
-            members.first { $0.name == name }.flatMap { member -> String? in
-                if case .string(let text) = member.value { return text }
-                return nil
-            }
+        guard case .string(var detail)? = problem["detail"] else { return title }
+        if case .array(let errors)? = problem["errors"], errors.count == 1,
+            case .string(let pointer)? = errors[0]["pointer"], pointer.hasPrefix("/"),
+            errors[0]["detail"] == .string(detail)
+        {
+            detail = pointer.dropFirst() + " " + detail
         }
-        return texts.joined(separator: ": ")
+        return title + ": " + detail
     }
 }
 
