@@ -160,10 +160,11 @@ import Testing
         ),
         (
             ["tenant", "list", "--url", "file:///etc"], 64,
-            "Error: the base URL must be like http://127.0.0.1:8080"
+            "Error: the base URL must be like http://127.0.0.1:8080 or unix:/path"
         ),
         (
-            ["health", "--url", ""], 64, "Error: the base URL must be like http://127.0.0.1:8080"
+            ["health", "--url", ""], 64,
+            "Error: the base URL must be like http://127.0.0.1:8080 or unix:/path"
         ),
     ]
 

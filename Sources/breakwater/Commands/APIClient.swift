@@ -8,6 +8,7 @@ struct APIClient {
         let description: String
     }
 
+    /// `http://host:port`, or `unix:/path` as for `--listen`.
     let url: String
     let key: String?
 
@@ -34,7 +35,13 @@ struct APIClient {
         if let key { unsafe fields = curl_slist_append(fields, "Authorization: Bearer \(key)") }
         if body != nil { unsafe fields = curl_slist_append(fields, "Content-Type: application/json") }
         let collected = Collected()
-        _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, url + path)
+        if url.hasPrefix("unix:") {
+            _ = unsafe bw_curl_set_text(
+                handle, CURLOPT_UNIX_SOCKET_PATH, String(url.dropFirst("unix:".count)))
+            _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, "http://localhost" + path)
+        } else {
+            _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, url + path)
+        }
         _ = unsafe bw_curl_set_text(handle, CURLOPT_CUSTOMREQUEST, method)
         _ = unsafe bw_curl_set_list(handle, CURLOPT_HTTPHEADER, fields)
         _ = unsafe bw_curl_set_number(handle, CURLOPT_CONNECTTIMEOUT, 5)

@@ -4,7 +4,7 @@ import JSON
 
 /// Which instance, and as whom.
 struct ClientOptions: ParsableArguments {
-    @Option(name: .long, help: "Base URL of the instance (BREAKWATER_URL; default http://127.0.0.1:8080).")
+    @Option(name: .long, help: "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080).")
     var url: String?
 
     @Option(name: .long, help: "Key to call with (BREAKWATER_OPERATOR_KEY, else DATA/operator.key).")
@@ -162,7 +162,7 @@ struct KeyCommand: AsyncParsableCommand {
 struct Health: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Exit 0 if the instance is ready, 1 if not; for container health checks.")
-    @Option(name: .long, help: "Base URL of the instance (BREAKWATER_URL; default http://127.0.0.1:8080).")
+    @Option(name: .long, help: "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080).")
     var url: String?
 
     func run() async throws {
@@ -188,7 +188,7 @@ private func baseURL(_ given: String?) throws -> String {
     while base.hasSuffix("/") { base.removeLast() }
     let isOther = base.contains("://") && !base.hasPrefix("http://") && !base.hasPrefix("https://")
     guard !base.isEmpty, !isOther else {
-        throw ValidationError("the base URL must be like http://127.0.0.1:8080")
+        throw ValidationError("the base URL must be like http://127.0.0.1:8080 or unix:/path")
     }
     return base
 }
