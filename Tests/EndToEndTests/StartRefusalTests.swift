@@ -58,6 +58,7 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal(
             "a file of settings that is missing", ["--config", "/tmp/no/such/file"],
             "cannot read /tmp/no/such/file"),
+        Refusal("a folder for a file of settings", ["--config", "/etc"], "cannot read /etc"),
         Refusal(
             "a file of settings that is missing, by variable",
             environment: ["BREAKWATER_CONFIG": "/tmp/no/such/file"],

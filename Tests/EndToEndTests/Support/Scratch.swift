@@ -115,6 +115,9 @@ struct Scratch: Sendable {
     }
 }
 
+/// Root runs PostgreSQL as somebody else.
+let isRoot = geteuid() == 0
+
 /// The ids of running processes, by their program and working folder.
 func processes(where isWanted: (_ program: String, _ folder: String) -> Bool) -> [pid_t] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
