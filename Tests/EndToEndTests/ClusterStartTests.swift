@@ -46,7 +46,8 @@ import Testing
             #expect(try await child.ended() == .killed(by: SIGKILL))
             try await scratch.serve().stop()
             #expect(scratch.servers.isEmpty)
-            try await scratch.serve().stop()  // an orphan of the first may have worked beside the second
+            // An orphan of the first may have worked beside the second.
+            try await scratch.serve().stop()
             let left = try FileManager.default.contentsOfDirectory(
                 atPath: scratch("data/postgres"))
             #expect(left.filter { $0.hasPrefix("data") } == ["data"])
