@@ -63,9 +63,12 @@ let package = Package(
             dependencies: ["TestSupport", "ControlPlane", "API", "HTTP", "Postgres", "IO", "JSON"],
             path: "Tests/ServiceSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "ControlPlaneTests",
             dependencies: ["ControlPlane", "Postgres", "IO", "TestSupport", "ServiceSupport"],

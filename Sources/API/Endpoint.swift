@@ -65,7 +65,7 @@ extension Services {
 private func authenticate(
     _ request: Request, _ scopes: Scopes, _ services: Services
 ) async throws(Failure) -> Caller {
-    guard let key = request.apiKey else { throw .problem(.badCredentials) }
+    guard let key = request.apiKey else { throw .problem(.noCredentials) }
     let caller: Caller
     do throws(ControlPlaneError) {
         caller = try await services.keys.caller(for: key)

@@ -34,7 +34,8 @@ extension Call {
         var values: [String: String] = [:]
         for item in request.queryItems {
             guard names.contains(item.name) else {
-                let known = names.isEmpty ? "there is none" : "known: \(names.joined(separator: ", "))"
+                let known =
+                    names.isEmpty ? "there is none" : "known: \(names.joined(separator: ", "))"
                 throw .problem(.invalid(item.name, "is no parameter of this call; \(known)"))
             }
             guard values.updateValue(item.value, forKey: item.name) == nil else {
@@ -67,7 +68,8 @@ extension Call {
                 .invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters"))
         }
         return Idempotency(
-            key: String(decoding: key, as: UTF8.self), route: "\(request.method) \(request.path)", body: request.body)
+            key: String(decoding: key, as: UTF8.self), route: "\(request.method) \(request.path)",
+            body: request.body)
     }
 }
 
@@ -82,6 +84,14 @@ func operationName(_ text: String) -> Bool {
             default: false
             }
         }
+}
+
+/// A whole number of the query in decimal digits alone: `Int` would take a sign as well.
+func wholeNumber(_ text: String, in range: ClosedRange<Int>) -> Int? {
+    guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
+        range.contains(number)
+    else { return nil }
+    return number
 }
 
 extension JSONReader {
@@ -102,7 +112,7 @@ struct Cursor {
     ) throws(Failure) -> (limit: Int, after: String?) {
         var limit = settings.pageSize
         if let text = query["limit"] {
-            guard let number = Int(text), (1...settings.maxPageSize).contains(number) else {
+            guard let number = wholeNumber(text, in: 1...settings.maxPageSize) else {
                 throw .problem(
                     .invalid("limit", "must be a whole number from 1 to \(settings.maxPageSize)"))
             }

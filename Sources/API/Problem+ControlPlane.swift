@@ -29,12 +29,17 @@ extension Problem {
         }
     }
 
-    /// The key is missing, malformed, unknown, revoked or expired: one answer for all.
-    static var badCredentials: Problem {
+    /// No key at all: RFC 6750 section 3.1 wants the bare challenge then, without an error code.
+    static var noCredentials: Problem { unauthorized("Bearer") }
+
+    /// The key is malformed, unknown, revoked or expired: one answer for all.
+    static var badCredentials: Problem { unauthorized(#"Bearer error="invalid_token""#) }
+
+    private static func unauthorized(_ challenge: String) -> Problem {
         Problem(
             .unauthorized,
             detail: "send a valid key: Authorization: Bearer e2b_... or X-API-Key: e2b_...",
-            fields: [Field(.wwwAuthenticate, #"Bearer error="invalid_token""#)])
+            fields: [Field(.wwwAuthenticate, challenge)])
     }
 
     private init(_ error: PostgresError, retryAfter: Duration) {

@@ -12,7 +12,8 @@ struct RateLimitRoutes {
     var all: [Route] {
         let services = services
         return [
-            endpoint.route(.post, "/v1/requests", "recordRequest", .record) { call throws(Failure) in
+            endpoint.route(.post, "/v1/requests", "recordRequest", .record) {
+                call throws(Failure) in
                 let input = try call.body(RecordInput.self)
                 let (count, at) = try await domain { () throws(ControlPlaneError) in
                     try await services.ledger.record(
@@ -34,7 +35,8 @@ struct RateLimitRoutes {
                 let input = try call.body(AcquireInput.self)
                 return try await acquire(input, call, services)
             },
-            endpoint.route(.get, "/v1/stats", "getStats", [.record, .read]) { call throws(Failure) in
+            endpoint.route(.get, "/v1/stats", "getStats", [.record, .read]) {
+                call throws(Failure) in
                 let seconds = try windowSeconds(call, retention: services.ledger.settings.retention)
                 let stats = try await domain { () throws(ControlPlaneError) in
                     try await services.ledger.stats(window: seconds, for: call.caller.tenant)
@@ -117,7 +119,7 @@ private func checkInput(_ call: Call) throws(Failure) -> (operation: String, lim
     guard let limit = query["maxPerHour"] else {
         throw .problem(.invalid("maxPerHour", "is needed"))
     }
-    guard !limit.hasPrefix("+"), let number = Int(limit), (0...1_000_000_000).contains(number) else {
+    guard let number = wholeNumber(limit, in: 0...1_000_000_000) else {
         throw .problem(.invalid("maxPerHour", "must be a whole number from 0 to 1000000000"))
     }
     return (operation, number)
@@ -131,7 +133,9 @@ private func acquire(
             Problem(
                 .costExceedsLimit,
                 detail: "a cost of \(input.cost) never fits a limit of \(input.limit)",
-                errors: [.init(input.limit == 0 ? "/maxPerHour" : "/cost", "cost is above maxPerHour")]))
+                errors: [
+                    .init(input.limit == 0 ? "/maxPerHour" : "/cost", "cost is above maxPerHour")
+                ]))
     }
     let decision = try await domain { () throws(ControlPlaneError) in
         try await services.ledger.acquire(
@@ -210,7 +214,8 @@ private func windowSeconds(_ call: Call, retention: Duration) throws(Failure) ->
 func windowText(_ seconds: Int32) -> String {
     let (number, unit) =
         seconds % 3600 == 0
-        ? (seconds / 3600, "hour") : seconds % 60 == 0 ? (seconds / 60, "minute") : (seconds, "second")
+        ? (seconds / 3600, "hour")
+        : seconds % 60 == 0 ? (seconds / 60, "minute") : (seconds, "second")
     return "\(number) \(unit)\(number == 1 ? "" : "s")"
 }
 

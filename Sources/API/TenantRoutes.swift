@@ -78,6 +78,18 @@ struct TenantRoutes {
                 return created(key, secret, of: tenant)
             },
             endpoint.route(
+                .get, "/v1/admin/tenants/{tenantId}/keys/{keyId}", "getKey", scopes
+            ) { call throws(Failure) in
+                let tenant = try call.tenant()
+                let id = call.request.parameter("keyId") ?? ""
+                let key = try await domain { () throws(ControlPlaneError) in
+                    try await directory.key(id, of: tenant)
+                }
+                var writer = JSONWriter()
+                write(key, secret: nil, &writer)
+                return .json(writer.bytes)
+            },
+            endpoint.route(
                 .post, "/v1/admin/tenants/{tenantId}/keys/{keyId}/rotate", "rotateKey", scopes
             ) { call throws(Failure) in
                 let tenant = try call.tenant()
@@ -96,8 +108,9 @@ struct TenantRoutes {
             ) { call throws(Failure) in
                 let tenant = try call.tenant()
                 let reason = try call.query("reason")["reason"]
-                if let reason, reason.utf8.count > 500 || reason.contains("\0") {
-                    throw .problem(.invalid("reason", "must have at most 500 octets, none of them 0"))
+                if let reason, reason.unicodeScalars.count > 500 || reason.contains("\0") {
+                    throw .problem(
+                        .invalid("reason", "must have at most 500 characters, none of them NUL"))
                 }
                 let id = call.request.parameter("keyId") ?? ""
                 try await domain { () throws(ControlPlaneError) in

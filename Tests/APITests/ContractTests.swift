@@ -47,7 +47,7 @@ import Yams
         }
         #expect(written.subtracting(served) == [], "in the contract alone")
         #expect(served.subtracting(written) == [], "in the code alone")
-        #expect(served.count == 20)
+        #expect(!served.isEmpty)
     }
 
     @Test func `lists every problem type, and no other`() throws {
@@ -62,7 +62,8 @@ import Yams
         switch value {
         case let text as String where text.hasPrefix("urn:breakwater:problem:"): found.insert(text)
         case let list as [Any]: for element in list { collect(element, into: &found) }
-        case let object as [String: Any]: for element in object.values { collect(element, into: &found) }
+        case let object as [String: Any]:
+            for element in object.values { collect(element, into: &found) }
         default: break
         }
     }

@@ -6,17 +6,20 @@ import TestSupport
 import Testing
 
 @Suite struct `The rate-limit calls` {
-    @Test(.proves("E1", "E2"), arguments: [
-        (45, #"{"count":45,"limit":100,"exceeded":false,"remaining":55"#),
-        (99, #"{"count":99,"limit":100,"exceeded":false,"remaining":1"#),
-        (100, #"{"count":100,"limit":100,"exceeded":true,"remaining":0"#),
-        (101, #"{"count":101,"limit":100,"exceeded":true,"remaining":0"#),
-    ])
+    @Test(
+        .proves("E1", "E2"),
+        arguments: [
+            (45, #"{"count":45,"limit":100,"exceeded":false,"remaining":55"#),
+            (99, #"{"count":99,"limit":100,"exceeded":false,"remaining":1"#),
+            (100, #"{"count":100,"limit":100,"exceeded":true,"remaining":0"#),
+            (101, #"{"count":101,"limit":100,"exceeded":true,"remaining":0"#),
+        ])
     func `answer the original's examples literally`(recorded: Int, start: String) async throws {
         try await Served.with { served in
             let (_, client) = try await served.tenant()
             for _ in 0..<recorded {
-                let answer = try await client.post("/v1/requests", #"{"operation":"sandbox_create"}"#)
+                let answer = try await client.post(
+                    "/v1/requests", #"{"operation":"sandbox_create"}"#)
                 #expect(answer.status == 201)
             }
             let check = try await client.get(
@@ -69,20 +72,22 @@ import Testing
         }
     }
 
-    @Test(.proves("H2"), arguments: [
-        (#"{}"#, 400, "validation", ""),
-        (#"{"operation":"Bad Name"}"#, 400, "validation", "/operation"),
-        (#"{"operation":""}"#, 400, "validation", "/operation"),
-        (#"{"operation":7}"#, 400, "validation", "/operation"),
-        (#"{"operation":"op","cost":0}"#, 400, "validation", "/cost"),
-        (#"{"operation":"op","cost":1000001}"#, 400, "validation", "/cost"),
-        (#"{"operation":"op","cost":1.5}"#, 400, "validation", "/cost"),
-        (#"{"operation":"op","more":1}"#, 400, "validation", "/more"),
-        (#"{"operation":"op","operation":"op"}"#, 400, "malformed-json", "/operation"),
-        (#"{"operation":"op""#, 400, "malformed-json", ""),
-        (#"[]"#, 400, "validation", ""),
-        (#""#, 400, "malformed-json", ""),
-    ])
+    @Test(
+        .proves("H2"),
+        arguments: [
+            (#"{}"#, 400, "validation", ""),
+            (#"{"operation":"Bad Name"}"#, 400, "validation", "/operation"),
+            (#"{"operation":""}"#, 400, "validation", "/operation"),
+            (#"{"operation":7}"#, 400, "validation", "/operation"),
+            (#"{"operation":"op","cost":0}"#, 400, "validation", "/cost"),
+            (#"{"operation":"op","cost":1000001}"#, 400, "validation", "/cost"),
+            (#"{"operation":"op","cost":1.5}"#, 400, "validation", "/cost"),
+            (#"{"operation":"op","more":1}"#, 400, "validation", "/more"),
+            (#"{"operation":"op","operation":"op"}"#, 400, "malformed-json", "/operation"),
+            (#"{"operation":"op""#, 400, "malformed-json", ""),
+            (#"[]"#, 400, "validation", ""),
+            (#""#, 400, "malformed-json", ""),
+        ])
     func `name the field that is wrong`(
         body: String, status: Int, problem: String, pointer: String
     ) async throws {
@@ -98,17 +103,21 @@ import Testing
         }
     }
 
-    @Test(.proves("H2"), arguments: [
-        ("/v1/rate-limits/check?operation=op", "maxPerHour"),
-        ("/v1/rate-limits/check?maxPerHour=1", "operation"),
-        ("/v1/rate-limits/check?operation=op&maxPerHour=-1", "maxPerHour"),
-        ("/v1/rate-limits/check?operation=op&maxPerHour=1e3", "maxPerHour"),
-        ("/v1/rate-limits/check?operation=O&maxPerHour=1", "operation"),
-        ("/v1/rate-limits/check?operation=op&operation=op&maxPerHour=1", "operation"),
-        ("/v1/rate-limits/check?operation=op&maxPerHour=1&x=1", "x"),
-        ("/v1/stats?window=2h", "window"), ("/v1/stats?window=0s", "window"),
-        ("/v1/stats?window=h", "window"), ("/v1/stats?window=1d", "window"),
-    ])
+    @Test(
+        .proves("H2"),
+        arguments: [
+            ("/v1/rate-limits/check?operation=op", "maxPerHour"),
+            ("/v1/rate-limits/check?maxPerHour=1", "operation"),
+            ("/v1/rate-limits/check?operation=op&maxPerHour=-1", "maxPerHour"),
+            ("/v1/rate-limits/check?operation=op&maxPerHour=-0", "maxPerHour"),
+            ("/v1/rate-limits/check?operation=op&maxPerHour=%2B1", "maxPerHour"),
+            ("/v1/rate-limits/check?operation=op&maxPerHour=1e3", "maxPerHour"),
+            ("/v1/rate-limits/check?operation=O&maxPerHour=1", "operation"),
+            ("/v1/rate-limits/check?operation=op&operation=op&maxPerHour=1", "operation"),
+            ("/v1/rate-limits/check?operation=op&maxPerHour=1&x=1", "x"),
+            ("/v1/stats?window=2h", "window"), ("/v1/stats?window=0s", "window"),
+            ("/v1/stats?window=h", "window"), ("/v1/stats?window=1d", "window"),
+        ])
     func `name the query item that is wrong`(path: String, name: String) async throws {
         try await Served.with { served in
             let (_, client) = try await served.tenant()
@@ -123,7 +132,8 @@ import Testing
         try await Served.with { served in
             let (_, client) = try await served.tenant()
             for body in [
-                #"{"operation":"op","cost":6,"maxPerHour":5}"#, #"{"operation":"op","maxPerHour":0}"#,
+                #"{"operation":"op","cost":6,"maxPerHour":5}"#,
+                #"{"operation":"op","maxPerHour":0}"#,
             ] {
                 let answer = try await client.post("/v1/rate-limits/acquire", body)
                 #expect(answer.status == 422)
@@ -159,7 +169,8 @@ import Testing
         try await Served.with(clock: clock) { served in
             let (tenant, _) = try await served.tenant()
             let (_, secret) = try await served.plane.directory.createKey(
-                for: tenant, name: "", scopes: [.record, .read, .admin], expiresAt: nil, by: .system)
+                for: tenant, name: "", scopes: [.record, .read, .admin], expiresAt: nil, by: .system
+            )
             let client = served.client.with(key: secret?.text)
             for _ in 0..<501 {
                 clock.move(by: .milliseconds(1))

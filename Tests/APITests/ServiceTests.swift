@@ -36,7 +36,8 @@ import Testing
     @Test(.proves("F6"))
     func `gives every answer a request id, and keeps a good one`() async throws {
         try await Served.with { served in
-            let own = try await served.client.send("GET", "/nowhere", nil, ["X-Request-Id": "abc.1"])
+            let own = try await served.client.send(
+                "GET", "/nowhere", nil, ["X-Request-Id": "abc.1"])
             #expect(own.status == 404)
             #expect(own.fields["x-request-id"] == "abc.1")
             #expect(own.json?["instance"]?.text == "urn:breakwater:request:abc.1")
@@ -57,7 +58,8 @@ import Testing
     func `lists its jobs and runs one when told`() async throws {
         try await Served.with { served in
             _ = try await served.plane.reads.execute(
-                .init("register", "INSERT INTO job (name) VALUES ('cleanup') ON CONFLICT DO NOTHING"))
+                .init(
+                    "register", "INSERT INTO job (name) VALUES ('cleanup') ON CONFLICT DO NOTHING"))
             let run = try await served.asOperator.send("POST", "/v1/admin/jobs/cleanup/run")
             #expect(run.status == 202)
             #expect(run.json?["name"]?.text == "cleanup")

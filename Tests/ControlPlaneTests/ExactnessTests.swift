@@ -162,7 +162,9 @@ private struct Seeded: RandomNumberGenerator {
     }
 
     /// How many of `count` calls at once were admitted under a limit of 100 an hour.
-    private static func acquire(_ plane: Plane, _ tenant: Tenant.ID, _ count: Int) async throws -> Int {
+    private static func acquire(_ plane: Plane, _ tenant: Tenant.ID, _ count: Int) async throws
+        -> Int
+    {
         try await withThrowingTaskGroup(of: Bool.self) { group in
             for _ in 0..<count {
                 group.addTask(executorPreference: plane.loop) {
@@ -178,7 +180,9 @@ private struct Seeded: RandomNumberGenerator {
 }
 
 @Suite struct `The original's examples` {
-    @Test(.proves("E1", "E2"), arguments: [(45, false, 55), (99, false, 1), (100, true, 0), (101, true, 0)])
+    @Test(
+        .proves("E1", "E2"),
+        arguments: [(45, false, 55), (99, false, 1), (100, true, 0), (101, true, 0)])
     func `hold for the count`(recorded: Int, exceeded: Bool, remaining: Int64) async throws {
         try await Plane.with { plane in
             let tenant = try await plane.makeTenant()

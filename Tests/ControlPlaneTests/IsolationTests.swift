@@ -53,11 +53,13 @@ import Testing
     }
 
     @Test(.proves("H1"))
-    func `leaves the serving role no table, no bypass and no direct write to the log`() async throws {
+    func `leaves the serving role no table, no bypass and no direct write to the log`() async throws
+    {
         try await Plane.with { plane in
             let session = try Session(Conninfo(url: plane.url))
             let roles = try session.execute(
-                "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname IN ('bw_app', 'bw_ledger', 'bw_operator')")
+                "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname IN ('bw_app', 'bw_ledger', 'bw_operator')"
+            )
             for role in roles { #expect(try !role.bool(0)) }
             let owned = try session.execute(
                 "SELECT count(*) FROM pg_class WHERE relowner = 'bw_app'::regrole")
@@ -70,7 +72,8 @@ import Testing
                         (
                             Statement(
                                 "write_log",
-                                "INSERT INTO usage_log (at, cum, tenant_id, units, op) VALUES (now(), 1, $1, 1, 1)"),
+                                "INSERT INTO usage_log (at, cum, tenant_id, units, op) VALUES (now(), 1, $1, 1, 1)"
+                            ),
                             [.uuid(tenant.uuid)]
                         )
                     ])

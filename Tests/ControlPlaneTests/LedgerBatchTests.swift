@@ -64,7 +64,8 @@ import Testing
         let batch = LedgerBatch([call(1), call(2)], maxKeys: 10)
         let row = LedgerBatch.Row(
             ord: 1, admitted: 1, used: 0, at: Timestamp(microseconds: 0), retryAt: nil)
-        #expect(batch.decisions([row]) == [.admitted(count: 1, at: Timestamp(microseconds: 0)), nil])
+        #expect(
+            batch.decisions([row]) == [.admitted(count: 1, at: Timestamp(microseconds: 0)), nil])
     }
 }
 

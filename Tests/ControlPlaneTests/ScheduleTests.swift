@@ -9,15 +9,12 @@ import Testing
 private struct Probe: Job {
     let name = "probe"
     let interval: Duration
-    let lease: Duration
     let work: @Sendable () async -> Void
 
     init(
-        interval: Duration = .seconds(3600), lease: Duration = .seconds(30),
-        _ work: @escaping @Sendable () async -> Void = {}
+        interval: Duration = .seconds(3600), _ work: @escaping @Sendable () async -> Void = {}
     ) {
         self.interval = interval
-        self.lease = lease
         self.work = work
     }
 
@@ -33,8 +30,14 @@ private struct Probe: Job {
             Statement("probe_register", "INSERT INTO job (name) VALUES ('probe')"))
     }
 
-    private static func scheduler(_ plane: Plane, _ job: Probe, _ name: String) -> Scheduler {
-        Scheduler(on: plane.loop, [job], pipeline: plane.reads, instance: name, tell: { _ in })
+    private static func scheduler(
+        _ plane: Plane, _ job: Probe, _ name: String, lease: Duration = .seconds(30)
+    ) -> Scheduler {
+        var settings = Scheduler.Settings()
+        settings.lease = lease
+        return Scheduler(
+            on: plane.loop, [job], pipeline: plane.reads, instance: name, settings: settings,
+            tell: { _ in })
     }
 
     @Test(.proves("H6"))
@@ -67,7 +70,8 @@ private struct Probe: Job {
             _ = try await plane.reads.execute(
                 Statement(
                     "probe_die",
-                    "UPDATE job SET holder = 'dead', epoch = epoch + 1, started_at = clock_timestamp(), lease_until = clock_timestamp() + interval '1 hour'"))
+                    "UPDATE job SET holder = 'dead', epoch = epoch + 1, started_at = clock_timestamp(), lease_until = clock_timestamp() + interval '1 hour'"
+                ))
             let job = Probe()
             let heir = Self.scheduler(plane, job, "heir")
             #expect(await heir.runIfDue(job) == false)
@@ -77,7 +81,8 @@ private struct Probe: Job {
             let late = try await plane.reads.execute(
                 Statement(
                     "probe_late",
-                    "UPDATE job SET outcome = 'failed' WHERE name = 'probe' AND epoch = 1 RETURNING name"))
+                    "UPDATE job SET outcome = 'failed' WHERE name = 'probe' AND epoch = 1 RETURNING name"
+                ))
             #expect(late.isEmpty)
             #expect(try await plane.directory.jobs().first?.outcome == "succeeded")
         }
@@ -87,10 +92,10 @@ private struct Probe: Job {
     func `keeps the lease of a run that lasts longer than it`() async throws {
         try await Plane.with { plane in
             try await Self.register(plane)
-            let job = Probe(lease: .milliseconds(900)) {
-                try? await Task.sleep(for: .milliseconds(2000))
-            }
-            let (one, two) = (Self.scheduler(plane, job, "one"), Self.scheduler(plane, job, "two"))
+            let job = Probe { try? await Task.sleep(for: .milliseconds(2000)) }
+            let lease = Duration.milliseconds(900)
+            let one = Self.scheduler(plane, job, "one", lease: lease)
+            let two = Self.scheduler(plane, job, "two", lease: lease)
             async let first = one.runIfDue(job)
             try await Task.sleep(for: .milliseconds(1500))
             let stolen = await two.runIfDue(job)

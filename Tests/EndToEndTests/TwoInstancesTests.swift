@@ -88,15 +88,15 @@ import Testing
         }
     }
 
-    /// The owner is killed in the middle of a run. Nobody may run the job before its lease of
-    /// 30 s is over, and then the survivor must.
+    /// The owner is killed in the middle of a run. Nobody may run the job before its lease is
+    /// over, and then the survivor must.
     @Test(.proves("H6"))
     func `take over a job when its owner is killed, once its lease is over`() async throws {
         try await Database.with { url, scratch in
             let patient = [
                 "cleanup.intervalS": "3600", "jobs.pollMs": "100",
                 "postgres.lockTimeoutMs": "60000", "postgres.statementTimeoutMs": "60000",
-                "postgres.deadlineMs": "120000",
+                "postgres.deadlineMs": "120000", "jobs.leaseS": "5",
             ]
             let both = [
                 try await scratch.serve(database: url, data: "a", set: patient),

@@ -102,6 +102,18 @@ import Testing
         #expect(recorder.ends == [.clientGone])
     }
 
+    @Test func `is no loss when the client leaves between requests`() async throws {
+        let recorder = Recorder()
+        try await withServer(routes(Ends()), observer: recorder) { address, server in
+            var client: RawClient? = try RawClient(address)
+            try client?.send("HEAD /count HTTP/1.1\r\nHost: a\r\n\r\n")
+            _ = try client?.response(toHead: true)
+            client = nil
+            while await server.connectionCount > 0 { await Task.yield() }
+        }
+        #expect(recorder.ends == [.finished])
+    }
+
     @Test func `ends soundly when the server drains`() async throws {
         let ends = Ends()
         try await withServer(routes(ends)) { address, server in

@@ -1,6 +1,7 @@
-@testable import Postgres
 import TestSupport
 import Testing
+
+@testable import Postgres
 
 @Suite struct `The pause between tries to connect` {
     private let settings = Pipeline.Settings(url: "")

@@ -97,18 +97,23 @@ import Testing
 
     @Test func `hands each caller its own failure`() async throws {
         try await withBatcher { calls in
-            calls.map { $0 % 2 == 0 ? .success($0) : .failure(.checkViolation(constraint: "\($0)")) }
+            calls.map {
+                $0 % 2 == 0 ? .success($0) : .failure(.checkViolation(constraint: "\($0)"))
+            }
         } _: { batcher, _ in
             let answers = await outcomes(batcher, 0..<4)
-            #expect(answers == [
-                .success(0), .failure(.checkViolation(constraint: "1")), .success(2),
-                .failure(.checkViolation(constraint: "3")),
-            ])
+            #expect(
+                answers == [
+                    .success(0), .failure(.checkViolation(constraint: "1")), .success(2),
+                    .failure(.checkViolation(constraint: "3")),
+                ])
         }
     }
 
     @Test func `leaves nobody waiting when answers are missing`() async throws {
-        try await withBatcher { calls in [.success(calls[0])] } _: { batcher, _ in
+        try await withBatcher { calls in
+            [.success(calls[0])]
+        } _: { batcher, _ in
             let answers = await outcomes(batcher, 0..<3)
             #expect(answers[0] == .success(0))
             #expect(answers[1...].allSatisfy { $0 == .failure(.decode("1 answers to a batch")) })

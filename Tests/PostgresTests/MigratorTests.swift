@@ -123,7 +123,9 @@ import Testing
             let counts = try await withThrowingTaskGroup(of: Int.self) { group in
                 for _ in 0..<4 {
                     group.addTask {
-                        try await onThread { try Migrator(Conninfo(url: url), slow).migrate().count }
+                        try await onThread {
+                            try Migrator(Conninfo(url: url), slow).migrate().count
+                        }
                     }
                 }
                 return try await group.reduce(0, +)
@@ -149,7 +151,9 @@ import Testing
         try await TestDatabase.withDatabase { url in
             _ = try Migrator(Conninfo(url: url), Self.list).migrate()
             let list =
-                Self.list + [Migration(version: 3, name: "alter", sql: "ALTER TABLE pond ADD b int")]
+                Self.list + [
+                    Migration(version: 3, name: "alter", sql: "ALTER TABLE pond ADD b int")
+                ]
             var migrator = Migrator(Conninfo(url: url), list)
             migrator.lockTimeout = .milliseconds(10)
             migrator.maxAttempts = 2

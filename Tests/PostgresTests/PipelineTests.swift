@@ -109,14 +109,17 @@ import Testing
                        current_setting('synchronous_commit'), current_setting('lock_timeout')
                 """)
             let row = try await pipeline.execute(show).only()
-            #expect(try (0..<6).map { try row.text(.index($0)) } == [
-                "breakwater/seven", "1234ms", "force_generic_plan", "pg_monitor", "on", "2s",
-            ])
+            #expect(
+                try (0..<6).map { try row.text(.index($0)) } == [
+                    "breakwater/seven", "1234ms", "force_generic_plan", "pg_monitor", "on", "2s",
+                ])
         }
     }
 
     @Test func `refuses calls past its limit`() async throws {
-        try await withPipeline { $0.maxQueued = 2 } _: { pipeline, _ in
+        try await withPipeline {
+            $0.maxQueued = 2
+        } _: { pipeline, _ in
             _ = try await pipeline.execute(.selectOne)
             let caller = Caller(loop: pipeline.loop, pipeline: pipeline)
             let outcomes = await caller.outcomes(
@@ -167,7 +170,9 @@ import Testing
     }
 
     @Test func `works without named statements and session settings`() async throws {
-        try await withPipeline { $0.ownsSession = false } _: { pipeline, _ in
+        try await withPipeline {
+            $0.ownsSession = false
+        } _: { pipeline, _ in
             #expect(try await pipeline.execute(.echo, [.text("a")]).only().text(0) == "a")
             let rows = try await pipeline.transaction([(.selectOne, []), (.selectOne, [])])
             #expect(rows.count == 2)

@@ -65,12 +65,15 @@ import Testing
     }
 
     @Test func `gives up a connection that does not answer in time`() async throws {
-        try await withPipeline { $0.deadline = .milliseconds(100) } _: { pipeline, _ in
+        try await withPipeline {
+            $0.deadline = .milliseconds(100)
+        } _: { pipeline, _ in
             let caller = Caller(loop: pipeline.loop, pipeline: pipeline)
             let outcomes = await caller.outcomes([(.sleep, [.double(3)]), (.selectOne, [])])
-            #expect(outcomes.map(\.failure) == [
-                .connectionLost(.unknown), .connectionLost(.unknown),
-            ])
+            #expect(
+                outcomes.map(\.failure) == [
+                    .connectionLost(.unknown), .connectionLost(.unknown),
+                ])
             _ = try await pipeline.execute(.selectOne)
         }
     }

@@ -136,7 +136,8 @@ import Testing
         }
     }
 
-    @Test func `in steps rolls back when its body throws, or goes on after a failure`() async throws {
+    @Test func `in steps rolls back when its body throws, or goes on after a failure`() async throws
+    {
         try await withItems { pipeline in
             await #expect(throws: PostgresError.serialization) {
                 try await pipeline.withTransaction { transaction throws(PostgresError) in
@@ -144,7 +145,9 @@ import Testing
                     throw .serialization
                 }
             }
-            await #expect(throws: PostgresError.other("25P02", message: "the transaction had failed")) {
+            await #expect(
+                throws: PostgresError.other("25P02", message: "the transaction had failed")
+            ) {
                 try await pipeline.withTransaction { transaction throws(PostgresError) in
                     _ = try await transaction.execute(.insert, [.int8(1)])
                     _ = try? await transaction.execute(Statement("", "SELECT 1/0"))
@@ -156,7 +159,9 @@ import Testing
     }
 
     @Test func `in steps whose body stalls loses its connection, not the pipeline`() async throws {
-        try await withPipeline { $0.idleInTransactionTimeout = .milliseconds(50) } _: {
+        try await withPipeline {
+            $0.idleInTransactionTimeout = .milliseconds(50)
+        } _: {
             pipeline, url in
             try Session(Conninfo(url: url)).run(Self.schema)
             let gate = Gate()

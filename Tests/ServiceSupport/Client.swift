@@ -32,7 +32,9 @@ extension JSONValue {
     }
 
     package var text: String? { if case .string(let text) = self { text } else { nil } }
-    package var integer: Int? { if case .number(let number) = self { Int(number.text) } else { nil } }
+    package var integer: Int? {
+        if case .number(let number) = self { Int(number.text) } else { nil }
+    }
     package var flag: Bool? { if case .bool(let flag) = self { flag } else { nil } }
     package var count: Int? { if case .array(let elements) = self { elements.count } else { nil } }
     package var names: [String]? {

@@ -1,3 +1,4 @@
+internal import IO
 internal import Postgres
 
 extension Statement {
@@ -37,7 +38,9 @@ private func decide(
     let parameters = batch.parameters(now: now)
     let rows: Rows
     do throws(PostgresError) {
+        CrashPoint.batchSent.reached(atEndOfTurnOf: pipeline.loop)
         rows = try await pipeline.execute(.acquire, parameters)
+        CrashPoint.batchCommitted.reached()
     } catch .checkViolation(constraint: "") {
         _ = try await pipeline.execute(
             .makePartitions, [.text("usage_log"), .timestamp(now), .int4(1)])
@@ -73,7 +76,9 @@ func checkAll(
             let ord = Int(try row.int32(0))
             if counts.indices.contains(ord - 1) { counts[ord - 1] = try row.int64(1) }
         }
-        return places.map { place in counts[place].map { .success($0) } ?? .failure(.decode("no row")) }
+        return places.map { place in
+            counts[place].map { .success($0) } ?? .failure(.decode("no row"))
+        }
     } catch {
         return calls.map { _ in .failure(error) }
     }

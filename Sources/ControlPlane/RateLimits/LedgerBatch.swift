@@ -81,7 +81,9 @@ package struct LedgerBatch: Sendable {
     /// One decision a call, in the order of the calls; nil where a row is missing.
     package func decisions(_ rows: [Row]) -> [LedgerDecision?] {
         var byElement = [Row?](repeating: nil, count: elements.count)
-        for row in rows where byElement.indices.contains(row.ord - 1) { byElement[row.ord - 1] = row }
+        for row in rows where byElement.indices.contains(row.ord - 1) {
+            byElement[row.ord - 1] = row
+        }
         return places.map { place in
             guard let row = byElement[place.element] else { return nil }
             let cost = Int64(elements[place.element].cost)

@@ -5,17 +5,11 @@ package protocol Job: Sendable {
     /// Its name in the table, the API, metrics and logs.
     var name: String { get }
     var interval: Duration { get }
-    /// How long one run may take before another instance may take over. The holder renews it.
-    var lease: Duration { get }
 
     /// One run; what it did as JSON members, e.g. `{"dropped": 2}`.
     ///
     /// A run may be repeated after a crash: it must be harmless twice.
     func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String
-}
-
-extension Job {
-    package var lease: Duration { .seconds(30) }
 }
 
 /// A job as the table knows it.

@@ -9,6 +9,8 @@ package actor Scheduler: LoopBound {
     package struct Settings: Sendable {
         /// How often the table is asked for due jobs.
         package var pollInterval: Duration = .seconds(1)
+        /// How long one run may take before another instance may take over; its holder renews it.
+        package var lease: Duration = .seconds(30)
 
         package init() {}
     }
@@ -56,12 +58,14 @@ package actor Scheduler: LoopBound {
     /// Claims and runs one job if it is due; true if it ran to its end and was still ours.
     @discardableResult
     package func runIfDue(_ job: any Job) async -> Bool {
-        let lease = job.lease.milliseconds
+        let lease = settings.lease.milliseconds
         guard
             let claim = try? await pipeline.execute(
-                .jobClaim, [.text(job.name), .text(instance), .int8(lease)]).first,
+                .jobClaim, [.text(job.name), .text(instance), .int8(lease)]
+            ).first,
             let epoch = try? claim.int64(0)
         else { return false }
+        CrashPoint.jobClaimed.reached()
         let (outcome, detail) = await runHoldingLease(job, epoch)
         return await finish(job, epoch, outcome, detail)
     }
@@ -90,9 +94,11 @@ package actor Scheduler: LoopBound {
     /// Keeps the lease while the run lasts.
     private func renew(_ job: any Job, _ epoch: Int64) async -> (String, String)? {
         while !Task.isCancelled {
-            do throws(IOError) { try await loop.sleep(for: job.lease / 3) } catch { return nil }
+            do throws(IOError) { try await loop.sleep(for: settings.lease / 3) } catch {
+                return nil
+            }
             _ = try? await pipeline.execute(
-                .jobRenew, [.text(job.name), .int8(epoch), .int8(job.lease.milliseconds)])
+                .jobRenew, [.text(job.name), .int8(epoch), .int8(settings.lease.milliseconds)])
         }
         return nil
     }
@@ -129,7 +135,8 @@ extension Directory {
     }
 
     /// Makes a job due now. Throws `.notFound`.
-    package func runJob(_ name: String, by actor: Actor) async throws(ControlPlaneError) -> JobState {
+    package func runJob(_ name: String, by actor: Actor) async throws(ControlPlaneError) -> JobState
+    {
         guard try await jobs().contains(where: { $0.name == name }) else { throw .notFound("job") }
         let audit = actor.audits("job.run", name, of: .fleet)
         let rows = try await run([(.enterOperator, []), audit, (.jobRunNow, [.text(name)])])

@@ -82,7 +82,8 @@ package struct TaskQueue: Sendable {
         _ statement: Statement, _ parameters: [Parameter]
     ) async throws(ControlPlaneError) -> Rows {
         do throws(PostgresError) {
-            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[1]
+            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[
+                1]
         } catch {
             throw .postgres(error)
         }

@@ -55,7 +55,8 @@ package enum Event: Sendable {
         case .serviceReady(let addresses): [("addresses", .texts(addresses))]
         case .serviceStopping(let reason): [("reason", .text(reason))]
         case .serviceStopped, .databaseReady: []
-        case .operatorKeyMade(let keyID, let path): [("keyId", .text(keyID)), ("path", .text(path))]
+        case .operatorKeyMade(let keyID, let path):
+            [("keyId", .text(keyID)), ("path", .text(path))]
         case .databaseLost(let reason), .clusterLost(let reason): [("reason", .text(reason))]
         case .clusterStarted(let directory, let adopted):
             [("dataDirectory", .text(directory)), ("adopted", .flag(adopted))]
@@ -64,7 +65,7 @@ package enum Event: Sendable {
         case .jobFinished(let name, let outcome, let milliseconds, let detail):
             [
                 ("job", .text(name)), ("outcome", .text(outcome)),
-                ("durationMs", .integer(milliseconds)), ("detail", .text(detail)),
+                ("durationMs", .integer(milliseconds)), ("detail", .json(detail)),
             ]
         case .jobLost(let name, let epoch): [("job", .text(name)), ("epoch", .integer(epoch))]
         case .requestFailed(let operation, let requestID, let traceID, let cause):
@@ -87,6 +88,8 @@ package enum Event: Sendable {
         case texts([String])
         case integer(Int64)
         case flag(Bool)
+        /// A JSON document as it is.
+        case json(String)
     }
 }
 

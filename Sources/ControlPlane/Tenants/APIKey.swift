@@ -49,7 +49,8 @@ package struct APIKeySecret: Sendable {
 
     /// Makes a new one.
     package init(using random: inout some RandomNumberGenerator) {
-        let digits = hexadecimal((0..<28).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+        let digits = hexadecimal(
+            (0..<28).map { _ in UInt8.random(in: .min ... .max, using: &random) })
         let sum = crc32(digits.utf8)
         let checksum = hexadecimal((0..<4).map { UInt8(truncatingIfNeeded: sum >> (24 - 8 * $0)) })
         text = "e2b_" + digits + checksum

@@ -6,7 +6,8 @@ extension Statement {
 
     static let tenantInsert = Statement(
         "tenant_insert",
-        "INSERT INTO tenant (id, name) VALUES ($1, $2) RETURNING id, name, created_at, suspended_at")
+        "INSERT INTO tenant (id, name) VALUES ($1, $2) RETURNING id, name, created_at, suspended_at"
+    )
     static let tenantByID = Statement(
         "tenant_by_id", "SELECT id, name, created_at, suspended_at FROM tenant WHERE id = $1")
     static let tenantPage = Statement(

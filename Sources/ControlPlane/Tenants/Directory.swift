@@ -85,7 +85,8 @@ package struct Directory: Sendable {
         for tenant: Tenant.ID, name: String, scopes: Scopes, expiresAt: Timestamp?,
         by actor: Actor, idempotency: Idempotency? = nil
     ) async throws(ControlPlaneError) -> (key: Made<APIKey>, secret: APIKeySecret?) {
-        guard scopes.contains(.operator) == (tenant == .fleet), tenant != .fleet || scopes == .operator
+        guard scopes.contains(.operator) == (tenant == .fleet),
+            tenant != .fleet || scopes == .operator
         else {
             throw .invalid(
                 field: "/scopes",
@@ -183,9 +184,15 @@ package struct Directory: Sendable {
         do throws(PostgresError) {
             _ = try await pipeline.transaction(
                 tenant: Tenant.ID.fleet.uuid,
-                [(.keyAdopt, [
-                    .uuid(Tenant.ID.fleet.uuid), .text(secret.id), .bytea(secret.hash.octets),
-                ])])
+                [
+                    (
+                        .keyAdopt,
+                        [
+                            .uuid(Tenant.ID.fleet.uuid), .text(secret.id),
+                            .bytea(secret.hash.octets),
+                        ]
+                    )
+                ])
         } catch {
             throw .postgres(error)
         }

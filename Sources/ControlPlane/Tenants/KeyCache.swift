@@ -102,7 +102,9 @@ package actor KeyCache: LoopBound {
             group.addTask(executorPreference: loop) { await self.lookups.run() }
             var touchedAt = MonotonicInstant.now
             while !Task.isCancelled {
-                do throws(IOError) { try await loop.sleep(for: settings.pollInterval) } catch { break }
+                do throws(IOError) { try await loop.sleep(for: settings.pollInterval) } catch {
+                    break
+                }
                 await forgetChanged()
                 if touchedAt.duration(to: .now) > .seconds(60) {
                     touchedAt = .now
@@ -144,7 +146,8 @@ private struct FoundKey: Sendable {
         hash = KeyHash(try row.bytes("hash"))
         caller = Caller(
             tenant: Tenant.ID(try row.uuid("tenant_id")), keyID: try row.text("id"),
-            scopes: Scopes(try row.texts("scopes")), expiresAt: try row.timestampIfPresent("expires_at"))
+            scopes: Scopes(try row.texts("scopes")),
+            expiresAt: try row.timestampIfPresent("expires_at"))
         isRevoked = try row.bool("revoked")
         isSuspended = try row.bool("suspended")
     }

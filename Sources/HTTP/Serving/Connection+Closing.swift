@@ -13,6 +13,7 @@ extension Connection {
             return .requestTooSlow
         case .idle: return .idle
         case .readerTooSlow: return .readerTooSlow
+        case .left: return .finished
         case .gone: return .clientGone
         case .drained: return .drained
         }

@@ -75,6 +75,7 @@ extension Connection {
                 switch error {
                 case .timedOut: throw .idle
                 case .interrupted: continue
+                case .closed: throw .left
                 default: throw .gone
                 }
             }

@@ -62,6 +62,7 @@ extension Connection {
         do throws(IOError) {
             // The kernel nearly always takes an answer whole.
             _ = try socket.write(from: &wire.output)
+            CrashPoint.answerWritten.reached()
         } catch {
             throw .gone
         }

@@ -45,6 +45,8 @@ enum Interruption: Error {
     case idle
     /// The client does not read its answers.
     case readerTooSlow
+    /// The client closed between requests.
+    case left
     /// The connection is closed, by the client, by an error, or on our side.
     case gone
     /// The server drains and no request is in hand.

@@ -27,13 +27,17 @@ struct APIClient {
     private func send(
         _ method: String, _ path: String, _ body: [UInt8]?
     ) throws(Failure) -> (status: Int, body: [UInt8]) {
-        guard let handle = unsafe curl_easy_init() else { throw Failure(description: "out of memory") }
+        guard let handle = unsafe curl_easy_init() else {
+            throw Failure(description: "out of memory")
+        }
         defer { unsafe curl_easy_cleanup(handle) }
         var fields: UnsafeMutablePointer<curl_slist>? = nil
         defer { unsafe curl_slist_free_all(fields) }
         unsafe fields = curl_slist_append(fields, "Accept: application/json")
         if let key { unsafe fields = curl_slist_append(fields, "Authorization: Bearer \(key)") }
-        if body != nil { unsafe fields = curl_slist_append(fields, "Content-Type: application/json") }
+        if body != nil {
+            unsafe fields = curl_slist_append(fields, "Content-Type: application/json")
+        }
         let collected = Collected()
         if url.hasPrefix("unix:") {
             _ = unsafe bw_curl_set_text(
@@ -55,7 +59,8 @@ struct APIClient {
             handle,
             { bytes, size, count, context in
                 guard let bytes = unsafe bytes, let context = unsafe context else { return 0 }
-                let collected = unsafe Unmanaged<Collected>.fromOpaque(context).takeUnretainedValue()
+                let collected = unsafe Unmanaged<Collected>.fromOpaque(context)
+                    .takeUnretainedValue()
                 let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
                 unsafe collected.bytes.append(contentsOf: buffer)
                 return collected.bytes.count > 16 << 20 ? 0 : size * count

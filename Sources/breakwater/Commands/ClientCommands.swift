@@ -4,22 +4,32 @@ import JSON
 
 /// Which instance, and as whom.
 struct ClientOptions: ParsableArguments {
-    @Option(name: .long, help: "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080).")
+    @Option(
+        name: .long,
+        help:
+            "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080)."
+    )
     var url: String?
 
-    @Option(name: .long, help: "Key to call with (BREAKWATER_OPERATOR_KEY, else DATA/operator.key).")
+    @Option(
+        name: .long, help: "Key to call with (BREAKWATER_OPERATOR_KEY, else DATA/operator.key).")
     var key: String?
 
-    @Option(name: .long, help: "Data folder that holds operator.key (BREAKWATER_DATA; default ./.breakwater).")
+    @Option(
+        name: .long,
+        help: "Data folder that holds operator.key (BREAKWATER_DATA; default ./.breakwater).")
     var data: String?
 
     func client() throws -> APIClient {
         let environment = givenVariables()
         let folder = data ?? environment["BREAKWATER_DATA"] ?? "./.breakwater"
-        let found = key ?? environment["BREAKWATER_OPERATOR_KEY"] ?? readFile(folder + "/operator.key")?.trimmed
+        let found =
+            key ?? environment["BREAKWATER_OPERATOR_KEY"]
+            ?? readFile(folder + "/operator.key")?.trimmed
         guard let found, !found.isEmpty else {
             throw ValidationError(
-                "no key: give --key, set BREAKWATER_OPERATOR_KEY, or name the data folder with --data")
+                "no key: give --key, set BREAKWATER_OPERATOR_KEY, or name the data folder with --data"
+            )
         }
         return APIClient(url: try baseURL(url), key: found)
     }
@@ -29,7 +39,9 @@ struct ClientOptions: ParsableArguments {
         let client = try client()
         do {
             let answer = try await onThread { try client.call(method, path, body: body) }
-            if !answer.isEmpty { print(String(decoding: answer, as: UTF8.self), to: .standardOutput) }
+            if !answer.isEmpty {
+                print(String(decoding: answer, as: UTF8.self), to: .standardOutput)
+            }
         } catch {
             print("breakwater: \(describe(error))", to: .standardError)
             throw ExitCode(1)
@@ -86,7 +98,9 @@ struct KeyCommand: AsyncParsableCommand {
             abstract: "Make a key; the answer is the only place where it stands.")
         @OptionGroup var options: ClientOptions
         @Argument(help: "The tenant's id.") var tenant: String
-        @Option(name: .customLong("scope"), help: "record, sandbox, read or admin; several times. Default record and read.")
+        @Option(
+            name: .customLong("scope"),
+            help: "record, sandbox, read or admin; several times. Default record and read.")
         var scopes: [String] = []
         @Option(help: "A name for people.") var name: String = ""
         @Option(help: "When it ends, e.g. 2030-01-31T12:00:00Z.") var expiresAt: String?
@@ -113,7 +127,8 @@ struct KeyCommand: AsyncParsableCommand {
         func run() async throws {
             try await options.show(
                 "GET",
-                "/v1/admin/tenants/\(try checkedID(tenant))/keys?limit=\(limit)" + cursorQuery(cursor))
+                "/v1/admin/tenants/\(try checkedID(tenant))/keys?limit=\(limit)"
+                    + cursorQuery(cursor))
         }
     }
 
@@ -162,7 +177,11 @@ struct KeyCommand: AsyncParsableCommand {
 struct Health: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Exit 0 if the instance is ready, 1 if not; for container health checks.")
-    @Option(name: .long, help: "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080).")
+    @Option(
+        name: .long,
+        help:
+            "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080)."
+    )
     var url: String?
 
     func run() async throws {
@@ -209,7 +228,10 @@ private func cursorQuery(_ cursor: String?) -> String {
 
 /// An id may stand in a path as it is: letters, digits and hyphens.
 private func checkedID(_ text: String) throws -> String {
-    guard !text.isEmpty, text.utf8.allSatisfy({ $0 == 0x2d || (0x30...0x39).contains($0) || (0x61...0x7a).contains($0 | 0x20) })
+    guard !text.isEmpty,
+        text.utf8.allSatisfy({
+            $0 == 0x2d || (0x30...0x39).contains($0) || (0x61...0x7a).contains($0 | 0x20)
+        })
     else { throw ValidationError("\(text) is not an id") }
     return text
 }

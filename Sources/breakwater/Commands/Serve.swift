@@ -7,13 +7,20 @@ struct SettingsOptions: ParsableArguments {
     @Option(name: .long, help: "File of NAME=value lines; the environment and flags win over it.")
     var config: String?
 
-    @Option(name: .long, help: "Where to serve: host:port or unix:/path, several with commas (default 127.0.0.1:8080).")
+    @Option(
+        name: .long,
+        help:
+            "Where to serve: host:port or unix:/path, several with commas (default 127.0.0.1:8080)."
+    )
     var listen: String?
 
-    @Option(name: .long, help: "Folder of the private PostgreSQL and the operator key (default ./.breakwater).")
+    @Option(
+        name: .long,
+        help: "Folder of the private PostgreSQL and the operator key (default ./.breakwater).")
     var data: String?
 
-    @Option(name: .customLong("set"), help: "Any setting, as name=value; see `breakwater settings`.")
+    @Option(
+        name: .customLong("set"), help: "Any setting, as name=value; see `breakwater settings`.")
     var assignments: [String] = []
 
     func settings() throws -> Settings {

@@ -30,7 +30,9 @@ struct JSONLogHandler: LogHandler {
         line.append(UInt8(ascii: "\n"))
         var rest = line[...]
         while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            let count = unsafe rest.withUnsafeBytes {
+                unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count)
+            }
             if count < 0 { if errno == EINTR { continue } else { return } }
             rest = rest.dropFirst(count)
         }
@@ -41,6 +43,8 @@ struct JSONLogHandler: LogHandler {
         case .string(let text): writer.value(redacted(text))
         case .stringConvertible(let number as Int64): writer.value(number)
         case .stringConvertible(let flag as Bool): writer.value(flag)
+        case .stringConvertible(let document as RawJSON):
+            writer.raw(Array(redacted(document.description).utf8))
         case .stringConvertible(let value): writer.value(redacted(value.description))
         case .array(let values):
             writer.array { writer in for value in values { Self.write(value, &writer) } }
@@ -55,6 +59,11 @@ struct JSONLogHandler: LogHandler {
     }
 }
 
+/// A JSON document that is part of the line as it is, not as text.
+private struct RawJSON: CustomStringConvertible, Sendable {
+    let description: String
+}
+
 extension Event.Value {
     var metadata: Logger.Metadata.Value {
         switch self {
@@ -62,6 +71,7 @@ extension Event.Value {
         case .texts(let texts): .array(texts.map { .string($0) })
         case .integer(let number): .stringConvertible(number)
         case .flag(let flag): .stringConvertible(flag)
+        case .json(let text): .stringConvertible(RawJSON(description: text))
         }
     }
 }
@@ -73,7 +83,8 @@ func makeTell(level: Settings.LogLevel) -> Tell {
     }
     return { event in
         let metadata = Logger.Metadata(
-            event.fields.map { ($0.name, $0.value.metadata) }, uniquingKeysWith: { first, _ in first })
+            event.fields.map { ($0.name, $0.value.metadata) },
+            uniquingKeysWith: { first, _ in first })
         logger.log(
             level: Logger.Level(rawValue: event.level.rawValue) ?? .info, "\(event.name)",
             metadata: metadata)

@@ -25,7 +25,8 @@ enum OperatorKey {
             try write(secret, to: path)
             try await directory.adoptOperatorKey(secret)
             tell(.operatorKeyMade(keyID: secret.id, path: path))
-            print("Operator key, shown once and kept in \(path): \(secret.text)", to: .standardError)
+            print(
+                "Operator key, shown once and kept in \(path): \(secret.text)", to: .standardError)
         }
     }
 
@@ -49,5 +50,6 @@ enum Output {
 
 func print(_ line: String, to output: Output) {
     let bytes = Array((line + "\n").utf8)
-    _ = unsafe Glibc.write(output == .standardError ? STDERR_FILENO : STDOUT_FILENO, bytes, bytes.count)
+    _ = unsafe Glibc.write(
+        output == .standardError ? STDERR_FILENO : STDOUT_FILENO, bytes, bytes.count)
 }

@@ -144,7 +144,8 @@ struct Service: Sendable {
 
     /// A listener for each loop, or one alone. What lets several loops share a port would also let a
     /// second instance in, which would then take a part of our callers: so it is first opened without.
-    private static func open(_ address: Address, _ loops: Int) throws(IOError) -> [Server.Endpoint] {
+    private static func open(_ address: Address, _ loops: Int) throws(IOError) -> [Server.Endpoint]
+    {
         let only = try Listener.open(address, reusePort: false)
         guard case .tcp = address, loops > 1 else { return [only] }
         close(only.descriptor)

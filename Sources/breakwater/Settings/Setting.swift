@@ -41,7 +41,8 @@ struct SettingsError: Error, CustomStringConvertible {
 
 extension Setting {
     static func int(
-        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable, _ range: ClosedRange<Int>,
+        _ name: String, _ path: any WritableKeyPath<Settings, Int> & Sendable,
+        _ range: ClosedRange<Int>,
         _ help: String
     ) -> Setting {
         Setting(name: name, help: help) { text, settings throws(SettingsError) in
@@ -50,7 +51,9 @@ extension Setting {
                     "must be a whole number from \(range.lowerBound) to \(range.upperBound)")
             }
             settings[keyPath: path] = value
-        } show: { "\($0[keyPath: path])" }
+        } show: {
+            "\($0[keyPath: path])"
+        }
     }
 
     /// A duration in the unit at the name's end: `S` or `Ms`.
@@ -81,14 +84,17 @@ extension Setting {
             case "false", "0", "no", "off": settings[keyPath: path] = false
             default: throw SettingsError("must be true or false")
             }
-        } show: { "\($0[keyPath: path])" }
+        } show: {
+            "\($0[keyPath: path])"
+        }
     }
 
     static func text(
         _ name: String, _ path: any WritableKeyPath<Settings, String?> & Sendable,
         isSecret: Bool = false, _ help: String
     ) -> Setting {
-        Setting(name: name, help: help, isSecret: isSecret) { text, settings throws(SettingsError) in
+        Setting(name: name, help: help, isSecret: isSecret) {
+            text, settings throws(SettingsError) in
             guard !text.isEmpty else { throw SettingsError("must not be empty") }
             settings[keyPath: path] = text
         } show: { settings in
@@ -103,7 +109,8 @@ extension Setting {
     ) -> Setting {
         Setting(name: name, help: help, isSecret: true) { text, settings throws(SettingsError) in
             let scheme = text.prefix { $0.isLetter || $0.isNumber || "+-.".contains($0) }
-            let isOther = text.dropFirst(scheme.count).hasPrefix("://")
+            let isOther =
+                text.dropFirst(scheme.count).hasPrefix("://")
                 && !["postgresql", "postgres"].contains(scheme)
             guard !text.isEmpty, !isOther else {
                 throw SettingsError(
@@ -111,6 +118,8 @@ extension Setting {
                         + "host=... dbname=...")
             }
             settings[keyPath: path] = text
-        } show: { $0[keyPath: path] == nil ? "" : "<redacted>" }
+        } show: {
+            $0[keyPath: path] == nil ? "" : "<redacted>"
+        }
     }
 }

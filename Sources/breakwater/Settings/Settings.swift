@@ -1,5 +1,7 @@
 import API
 import ControlPlane
+/// What `sysconf` is for.
+import Glibc
 import HTTP
 import IO
 import Postgres
@@ -42,15 +44,14 @@ struct Settings: Sendable {
     enum LogLevel: String, Sendable, CaseIterable { case info, warning, error }
 }
 
-/// What `sysconf` is for.
-import Glibc
-
 extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] = service + database + limits + ledgerAndJobs
 
     private static let service: [Setting] = [
-        Setting(name: "listen", help: "where to serve: host:port or unix:/path, several with commas") {
+        Setting(
+            name: "listen", help: "where to serve: host:port or unix:/path, several with commas"
+        ) {
             text, settings throws(SettingsError) in
             var addresses: [Address] = []
             for part in text.split(separator: ",") {
@@ -61,71 +62,141 @@ extension Settings {
             }
             if addresses.isEmpty { throw SettingsError("must name an address") }
             settings.listen = addresses
-        } show: { $0.listen.map(\.description).joined(separator: ",") },
+        } show: {
+            $0.listen.map(\.description).joined(separator: ",")
+        },
         Setting(name: "data", help: "folder of the private PostgreSQL and the operator key") {
             text, settings throws(SettingsError) in
             if text.isEmpty { throw SettingsError("must not be empty") }
             settings.data = text
-        } show: { $0.data },
+        } show: {
+            $0.data
+        },
         .text(
             "operatorKey", \.operatorKey, isSecret: true,
             "operator key to accept, e2b_ and 64 hex digits; without it the first start makes one"),
-        .int("loops", \.loops, 1...256, "event loops, each a thread; half the cores, so that PostgreSQL has the rest"),
+        .int(
+            "loops", \.loops, 1...256,
+            "event loops, each a thread; half the cores, so that PostgreSQL has the rest"),
         Setting(name: "logLevel", help: "what is logged at least: info, warning or error") {
             text, settings throws(SettingsError) in
             guard let level = LogLevel(rawValue: text) else {
                 throw SettingsError("must be info, warning or error")
             }
             settings.logLevel = level
-        } show: { $0.logLevel.rawValue },
-        .duration("drainDelayS", \.drainDelay, 0...300, "on stop: not ready for so long before it stops accepting, for load balancers"),
+        } show: {
+            $0.logLevel.rawValue
+        },
+        .duration(
+            "drainDelayS", \.drainDelay, 0...300,
+            "on stop: not ready for so long before it stops accepting, for load balancers"),
         .duration("drainS", \.drain, 0...3600, "on stop: requests in hand may finish for so long"),
     ]
 
     private static let database: [Setting] = [
         .database(
             "databaseURL", \.databaseURL,
-            "PostgreSQL 15 or newer as a libpq URL; without it a private one is started in the data folder"),
+            "PostgreSQL 15 or newer as a libpq URL; without it a private one is started in the data folder"
+        ),
         .database(
             "databaseMigrationURL", \.databaseMigrationURL,
             "direct URL of a login that may migrate; as DATABASE_URL if not given"),
-        .text("postgres.binaries", \.postgresBinaries, "folder of initdb and postgres; the newest found if not given"),
-        .text("postgres.user", \.postgresUser, "who the private PostgreSQL runs as when started by root"),
-        .bool("postgres.preparedStatements", \.preparedStatements, "false behind a pooler in transaction mode"),
-        .duration("postgres.statementTimeoutMs", \.statementTimeout, 100...60_000, "longest a statement may run"),
-        .duration("postgres.lockTimeoutMs", \.lockTimeout, 100...60_000, "longest a statement may wait for a lock"),
-        .duration("postgres.deadlineMs", \.databaseDeadline, 200...120_000, "longest from a call to its answer; then the connection is given up"),
-        .duration("postgres.connectWaitMs", \.connectWait, 0...60_000, "longest a call waits for a lost connection to be back"),
+        .text(
+            "postgres.binaries", \.postgresBinaries,
+            "folder of initdb and postgres; the newest found if not given"),
+        .text(
+            "postgres.user", \.postgresUser,
+            "who the private PostgreSQL runs as when started by root"),
+        .bool(
+            "postgres.preparedStatements", \.preparedStatements,
+            "false behind a pooler in transaction mode"),
+        .duration(
+            "postgres.statementTimeoutMs", \.statementTimeout, 100...60_000,
+            "longest a statement may run"),
+        .duration(
+            "postgres.lockTimeoutMs", \.lockTimeout, 100...60_000,
+            "longest a statement may wait for a lock"),
+        .duration(
+            "postgres.deadlineMs", \.databaseDeadline, 200...120_000,
+            "longest from a call to its answer; then the connection is given up"),
+        .duration(
+            "postgres.connectWaitMs", \.connectWait, 0...60_000,
+            "longest a call waits for a lost connection to be back"),
     ]
 
     private static let limits: [Setting] = [
-        .int("http.requestLineBytes", \.http.requestLineBytes, 512...65_536, "longest request line (RFC 9112 section 3 wants 8,000)"),
-        .int("http.headBytes", \.http.headBytes, 1024...262_144, "longest head: 32 KiB holds the cookies of a large company"),
+        .int(
+            "http.requestLineBytes", \.http.requestLineBytes, 512...65_536,
+            "longest request line (RFC 9112 section 3 wants 8,000)"),
+        .int(
+            "http.headBytes", \.http.headBytes, 1024...262_144,
+            "longest head: 32 KiB holds the cookies of a large company"),
         .int("http.fieldCount", \.http.fieldCount, 10...1000, "most header fields of a request"),
-        .int("http.bodyBytes", \.http.bodyBytes, 1024...67_108_864, "longest body where a route does not say less"),
-        .int("http.connections", \.http.connections, 1...1_000_000, "most open connections of a loop; others wait in the backlog"),
-        .int("http.connectionsPerAddress", \.http.connectionsPerAddress, 1...1_000_000, "most of one address"),
-        .duration("http.headS", \.deadlines.head, 1...600, "longest for a whole head, from its first octet"),
+        .int(
+            "http.bodyBytes", \.http.bodyBytes, 1024...67_108_864,
+            "longest body where a route does not say less"),
+        .int(
+            "http.connections", \.http.connections, 1...1_000_000,
+            "most open connections of a loop; others wait in the backlog"),
+        .int(
+            "http.connectionsPerAddress", \.http.connectionsPerAddress, 1...1_000_000,
+            "most of one address"),
+        .duration(
+            "http.headS", \.deadlines.head, 1...600,
+            "longest for a whole head, from its first octet"),
         .duration("http.bodyS", \.deadlines.body, 1...3600, "longest for a whole body"),
-        .duration("http.idleS", \.deadlines.idle, 1...3600, "longest between two requests; longer than a proxy's"),
-        .duration("http.writeStallS", \.deadlines.writeStall, 1...600, "longest that a client may read nothing"),
+        .duration(
+            "http.idleS", \.deadlines.idle, 1...3600,
+            "longest between two requests; longer than a proxy's"),
+        .duration(
+            "http.writeStallS", \.deadlines.writeStall, 1...600,
+            "longest that a client may read nothing"),
         .int("api.pageSize", \.api.pageSize, 1...200, "items of a page unless the caller says"),
-        .int("api.maxBodyBytes", \.api.maxBodyBytes, 1024...1_048_576, "longest JSON body of an API call"),
-        .duration("api.storeRetryAfterS", \.api.storeRetryAfter, 1...300, "Retry-After while the database is away"),
-        .duration("keys.pollMs", \.keys.pollInterval, 50...800, "how often changed keys are asked for; a revocation is promised within 1 s"),
+        .int(
+            "api.maxBodyBytes", \.api.maxBodyBytes, 1024...1_048_576,
+            "longest JSON body of an API call"),
+        .duration(
+            "api.storeRetryAfterS", \.api.storeRetryAfter, 1...300,
+            "Retry-After while the database is away"),
+        .duration(
+            "keys.pollMs", \.keys.pollInterval, 50...800,
+            "how often changed keys are asked for; a revocation is promised within 1 s"),
         .duration("keys.lifetimeS", \.keys.lifetime, 1...3600, "longest that a key is remembered"),
     ]
 
     private static let ledgerAndJobs: [Setting] = [
-        .int("ledger.maxQueued", \.ledger.maxQueued, 100...1_000_000, "calls of a loop that wait for a decision; past it 503"),
-        .int("ledger.maxBatch", \.ledger.maxBatch, 1...10_000, "calls in one batch: bounds what a call waits for its neighbours"),
-        .int("ledger.maxBatchKeys", \.ledger.maxBatchKeys, 1...10_000, "keys in one statement, each a lock of the server"),
-        .duration("ledger.retentionS", \.ledger.retention, 3600...2_678_400, "how long records are kept at least"),
-        .int("cleanup.batchSize", \.ledger.cleanupBatchSize, 1...100_000, "rows of a transaction of the manual cleanup"),
-        .int("cleanup.maxPerCall", \.ledger.cleanupMaxPerCall, 1...1_000_000, "rows of a call of the manual cleanup"),
-        .duration("cleanup.intervalS", \.cleanup.interval, 1...86_400, "pause between two scheduled cleanups"),
-        .duration("events.retentionS", \.cleanup.eventRetention, 3600...315_360_000, "how long events are kept"),
-        .duration("tasks.retentionS", \.cleanup.taskRetention, 60...315_360_000, "how long ended tasks are kept"),
-        .duration("jobs.pollMs", \.scheduler.pollInterval, 100...60_000, "how often due jobs are looked for"),
+        .int(
+            "ledger.maxQueued", \.ledger.maxQueued, 100...1_000_000,
+            "calls of a loop that wait for a decision; past it 503"),
+        .int(
+            "ledger.maxBatch", \.ledger.maxBatch, 1...10_000,
+            "calls in one batch: bounds what a call waits for its neighbours"),
+        .int(
+            "ledger.maxBatchKeys", \.ledger.maxBatchKeys, 1...10_000,
+            "keys in one statement, each a lock of the server"),
+        .duration(
+            "ledger.retentionS", \.ledger.retention, 3600...2_678_400,
+            "how long records are kept at least"),
+        .int(
+            "cleanup.batchSize", \.ledger.cleanupBatchSize, 1...100_000,
+            "rows of a transaction of the manual cleanup"),
+        .int(
+            "cleanup.maxPerCall", \.ledger.cleanupMaxPerCall, 1...1_000_000,
+            "rows of a call of the manual cleanup"),
+        .duration(
+            "cleanup.intervalS", \.cleanup.interval, 1...86_400,
+            "pause between two scheduled cleanups"),
+        .duration(
+            "events.retentionS", \.cleanup.eventRetention, 3600...315_360_000,
+            "how long events are kept"),
+        .duration(
+            "tasks.retentionS", \.cleanup.taskRetention, 60...315_360_000,
+            "how long ended tasks are kept"),
+        .duration(
+            "jobs.pollMs", \.scheduler.pollInterval, 100...60_000,
+            "how often due jobs are looked for"),
+        .duration(
+            "jobs.leaseS", \.scheduler.lease, 1...3600,
+            "how long a job's holder may be silent before another instance takes over"),
     ]
 }

@@ -29,7 +29,10 @@ enum SettingsReader {
                 let setting = Settings.table.first(where: {
                     $0.environmentName == name || $0.name == name
                 })
-            else { throw SettingsError("\(place): there is no setting \(name); see `breakwater settings`") }
+            else {
+                throw SettingsError(
+                    "\(place): there is no setting \(name); see `breakwater settings`")
+            }
             try take(setting, value, from: place, into: &settings)
         }
     }
@@ -48,7 +51,7 @@ enum SettingsReader {
     /// service.
     private static let reserved: Set<String> = [
         "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_BIN", "BREAKWATER_TEST_DATABASE_URL",
-        "BREAKWATER_GOLDEN",
+        "BREAKWATER_TEST_CRASH", "BREAKWATER_GOLDEN",
     ]
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
@@ -81,7 +84,9 @@ enum SettingsReader {
     ) throws(SettingsError) -> [(name: String, value: String)] {
         guard let text = readFile(file) else { throw SettingsError("cannot read \(file)") }
         var values: [(name: String, value: String)] = []
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
+            .enumerated()
+        {
             let line = String(line).trimmed
             if line.isEmpty || line.hasPrefix("#") { continue }
             guard let equals = line.firstIndex(of: "=") else {
