@@ -80,5 +80,12 @@ let package = Package(
                 "ServiceSupport", .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
+        // Drives the command as processes; of its code it needs the keys and the migrations alone.
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: [
+                "breakwater", "ControlPlane", "Postgres", "IO", "JSON", "TestSupport",
+            ],
+            exclude: ["Golden"], swiftSettings: strict),
     ]
 )

@@ -8,13 +8,15 @@ struct ClusterStarter {
     let binaries: Binaries
 
     /// Makes the data folder beside its place and moves it there when it is whole, so that a start
-    /// that is killed leaves nothing half made.
+    /// that is killed leaves nothing half made. One that is there must be ours.
     func makeDataFolder() throws(ClusterError) {
-        guard status(of: layout.data) == nil else { return }
-        let new = layout.home + "/data.new"
-        if status(of: new) != nil {
-            try program("/bin/rm", ["-rf", new], as: .itself).run()
+        // The `initdb` of a start that was killed may still be writing: what it makes anew is for the
+        // start after this one to remove, and ours has a name of its own.
+        for left in names(in: layout.home) where left.hasPrefix("data.new") {
+            try? program("/bin/rm", ["-rf", layout.home + "/" + left], as: .itself).run()
         }
+        if let status = status(of: layout.data) { return try checkDataFolder(status) }
+        let new = layout.home + "/data.new.\(getpid())"
         try makePrivateFolder(new, owner: layout.user)
         try program(
             binaries.initdb,
@@ -25,6 +27,24 @@ struct ClusterStarter {
             ] + (settings.overrides["fsync"] == "off" ? ["--no-sync"] : [])
         ).run()
         guard unsafe rename(new, layout.data) == 0 else { throw systemError("rename", new) }
+    }
+
+    /// What PostgreSQL would refuse too, but in its own log and words. A link is left to it.
+    private func checkDataFolder(_ status: stat) throws(ClusterError) {
+        func refuse(_ reason: String) throws(ClusterError) -> Never {
+            throw .unsafeFolder(path: layout.data, reason: reason)
+        }
+        if status.st_mode & S_IFMT == S_IFLNK { return }
+        if status.st_mode & S_IFMT != S_IFDIR { try refuse("is not a folder; move it away") }
+        if status.st_uid != layout.user.uid {
+            try refuse(
+                "belongs to user \(status.st_uid), and PostgreSQL would run as \(layout.user.uid): "
+                    + "start as the user that made it, or give it away with chown -R")
+        }
+        if status.st_mode & 0o027 != 0 { try refuse("is open to others: chmod 0700") }
+        guard let text = readText(layout.data + "/PG_VERSION"),
+            Int(text.filter { $0 != "\n" }) != nil
+        else { try refuse("is not of PostgreSQL's making, without a PG_VERSION; move it away") }
     }
 
     /// Takes over the server that runs on the folder, or starts one; waits until it answers.
@@ -39,6 +59,7 @@ struct ClusterStarter {
             running.stop(milliseconds: Int(settings.stopTimeout.milliseconds))
         }
         clearRemains()
+        if isCancelled() { throw .noAnswer("stopped") }
         let postmaster = try launch()
         do throws(ClusterError) {
             try waitUntilReady(postmaster, isCancelled)

@@ -64,6 +64,11 @@ func makeFolders(_ path: String, mode: mode_t) throws(ClusterError) {
         made += "/" + part
         if unsafe mkdir(made, mode) != 0 && errno != EEXIST { throw systemError("mkdir", made) }
     }
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { throw systemError("stat", path) }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+        throw .unsafeFolder(path: path, reason: "is not a folder")
+    }
 }
 
 /// Makes a folder that only `owner` can enter, or accepts one that is there and is so.

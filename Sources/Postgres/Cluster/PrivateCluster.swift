@@ -57,18 +57,22 @@ package final class PrivateCluster: Sendable {
 
     /// Starts the cluster of the folder, makes it on first use, or takes over the one that runs
     /// there; returns when it accepts connections and the database exists.
-    package static func start(_ settings: Settings) throws(ClusterError) -> PrivateCluster {
-        try PrivateCluster(settings)
+    ///
+    /// - Parameter isCancelled: asked meanwhile; a start that is not wanted any more is undone.
+    package static func start(
+        _ settings: Settings, isCancelled: () -> Bool = { false }
+    ) throws(ClusterError) -> PrivateCluster {
+        try PrivateCluster(settings, isCancelled)
     }
 
-    private init(_ settings: Settings) throws(ClusterError) {
+    private init(_ settings: Settings, _ isCancelled: () -> Bool) throws(ClusterError) {
         let user = try ClusterUser.choose(settings.user)
         let layout = try ClusterLayout.prepare(settings.dataDirectory, user: user)
         let lock = try FolderLock(layout.lock)
         let binaries = try Self.binaries(settings, layout)
         let starter = ClusterStarter(settings: settings, layout: layout, binaries: binaries)
         try starter.makeDataFolder()
-        let (postmaster, isAdopted) = try starter.adoptOrLaunch()
+        let (postmaster, isAdopted) = try starter.adoptOrLaunch(isCancelled: isCancelled)
         self.settings = settings
         self.layout = layout
         self.binaries = binaries

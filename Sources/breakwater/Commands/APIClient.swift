@@ -8,6 +8,7 @@ struct APIClient {
         let description: String
     }
 
+    /// `http://host:port`, or `unix:/path` as for `--listen`.
     let url: String
     let key: String?
 
@@ -38,7 +39,13 @@ struct APIClient {
             unsafe fields = curl_slist_append(fields, "Content-Type: application/json")
         }
         let collected = Collected()
-        _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, url + path)
+        if url.hasPrefix("unix:") {
+            _ = unsafe bw_curl_set_text(
+                handle, CURLOPT_UNIX_SOCKET_PATH, String(url.dropFirst("unix:".count)))
+            _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, "http://localhost" + path)
+        } else {
+            _ = unsafe bw_curl_set_text(handle, CURLOPT_URL, url + path)
+        }
         _ = unsafe bw_curl_set_text(handle, CURLOPT_CUSTOMREQUEST, method)
         _ = unsafe bw_curl_set_list(handle, CURLOPT_HTTPHEADER, fields)
         _ = unsafe bw_curl_set_number(handle, CURLOPT_CONNECTTIMEOUT, 5)
@@ -66,18 +73,19 @@ struct APIClient {
         return (unsafe bw_curl_status(handle), collected.bytes)
     }
 
-    /// What a problem says, for people.
+    /// What a problem says, for people: its title, which member is wrong, and how.
     private static func words(of answer: [UInt8]) -> String {
-        guard let value = try? JSONReader.decode(Document.self, from: answer).value,
-            case .object(let members) = value
+        guard let problem = try? JSONReader.decode(Document.self, from: answer).value,
+            case .string(let title)? = problem["title"]
         else { return String(decoding: answer.prefix(200), as: UTF8.self) }
-        let texts = ["title", "detail"].compactMap { name in
-            members.first { $0.name == name }.flatMap { member -> String? in
-                if case .string(let text) = member.value { return text }
-                return nil
-            }
+        guard case .string(var detail)? = problem["detail"] else { return title }
+        if case .array(let errors)? = problem["errors"], errors.count == 1,
+            case .string(let pointer)? = errors[0]["pointer"], pointer.hasPrefix("/"),
+            errors[0]["detail"] == .string(detail)
+        {
+            detail = pointer.dropFirst() + " " + detail
         }
-        return texts.joined(separator: ": ")
+        return title + ": " + detail
     }
 }
 

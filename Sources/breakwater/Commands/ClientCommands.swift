@@ -6,7 +6,9 @@ import JSON
 struct ClientOptions: ParsableArguments {
     @Option(
         name: .long,
-        help: "Base URL of the instance (BREAKWATER_URL; default http://127.0.0.1:8080).")
+        help:
+            "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080)."
+    )
     var url: String?
 
     @Option(
@@ -19,7 +21,7 @@ struct ClientOptions: ParsableArguments {
     var data: String?
 
     func client() throws -> APIClient {
-        let environment = SettingsReader.environment
+        let environment = givenVariables()
         let folder = data ?? environment["BREAKWATER_DATA"] ?? "./.breakwater"
         let found =
             key ?? environment["BREAKWATER_OPERATOR_KEY"]
@@ -29,9 +31,7 @@ struct ClientOptions: ParsableArguments {
                 "no key: give --key, set BREAKWATER_OPERATOR_KEY, or name the data folder with --data"
             )
         }
-        var base = url ?? environment["BREAKWATER_URL"] ?? "http://127.0.0.1:8080"
-        while base.hasSuffix("/") { base.removeLast() }
-        return APIClient(url: base, key: found)
+        return APIClient(url: try baseURL(url), key: found)
     }
 
     /// Calls and prints the answer as it is: one JSON document, for people and `jq` alike.
@@ -179,12 +179,13 @@ struct Health: AsyncParsableCommand {
         abstract: "Exit 0 if the instance is ready, 1 if not; for container health checks.")
     @Option(
         name: .long,
-        help: "Base URL of the instance (BREAKWATER_URL; default http://127.0.0.1:8080).")
+        help:
+            "Base URL of the instance, or unix:/path (BREAKWATER_URL; default http://127.0.0.1:8080)."
+    )
     var url: String?
 
     func run() async throws {
-        let base = url ?? SettingsReader.environment["BREAKWATER_URL"] ?? "http://127.0.0.1:8080"
-        let client = APIClient(url: base, key: nil)
+        let client = APIClient(url: try baseURL(url), key: nil)
         do {
             let answer = try await onThread { try client.call("GET", "/readyz") }
             print(String(decoding: answer, as: UTF8.self), to: .standardOutput)
@@ -195,7 +196,35 @@ struct Health: AsyncParsableCommand {
     }
 }
 
-private func cursorQuery(_ cursor: String?) -> String { cursor.map { "&cursor=" + $0 } ?? "" }
+/// An empty variable is one that is not given, as for `serve`.
+private func givenVariables() -> [String: String] {
+    SettingsReader.environment.filter { !$0.value.isEmpty }
+}
+
+/// Where the instance is, without a slash at its end; only what speaks HTTP.
+private func baseURL(_ given: String?) throws -> String {
+    var base = given ?? givenVariables()["BREAKWATER_URL"] ?? "http://127.0.0.1:8080"
+    while base.hasSuffix("/") { base.removeLast() }
+    let isOther = base.contains("://") && !base.hasPrefix("http://") && !base.hasPrefix("https://")
+    guard !base.isEmpty, !isOther else {
+        throw ValidationError("the base URL must be like http://127.0.0.1:8080 or unix:/path")
+    }
+    return base
+}
+
+/// Escaped but for the unreserved characters of RFC 3986, 2.3: a cursor is what the caller types.
+private func cursorQuery(_ cursor: String?) -> String {
+    guard let cursor else { return "" }
+    return cursor.utf8.reduce(into: "&cursor=") { query, byte in
+        switch byte {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e:
+            query.unicodeScalars.append(Unicode.Scalar(byte))
+        default:
+            let digits = String(byte, radix: 16, uppercase: true)
+            query += digits.utf8.count == 1 ? "%0" + digits : "%" + digits
+        }
+    }
+}
 
 /// An id may stand in a path as it is: letters, digits and hyphens.
 private func checkedID(_ text: String) throws -> String {

@@ -1,4 +1,3 @@
-import ControlPlane
 import IO
 import Postgres
 
@@ -6,13 +5,12 @@ import Postgres
 func migrate(_ settings: Settings, dryRun: Bool) throws -> [String] {
     let database = try Database.open(settings, instance: "migrate") { _ in }
     defer { database.close() }
-    let migrator = Migrator(database.migrating, Schema.migrations)
     if dryRun {
-        let pending = try migrator.pending()
+        let pending = try database.pendingMigrations()
         return pending.isEmpty
             ? ["nothing to apply"] : pending.map { "would apply \($0.description)" }
     }
-    let steps = try migrator.migrate()
+    let steps = try database.migrate { _ in }
     return steps.isEmpty
         ? ["nothing to apply"]
         : steps.map { "applied \($0.migration.description) in \($0.duration.milliseconds) ms" }

@@ -24,18 +24,15 @@ struct SettingsOptions: ParsableArguments {
     var assignments: [String] = []
 
     func settings() throws -> Settings {
-        var flags: [(name: String, value: String)] = []
-        if let listen { flags.append(("listen", listen)) }
-        if let data { flags.append(("data", data)) }
+        var flags: [(flag: String, name: String, value: String)] = []
+        if let listen { flags.append(("--listen", "listen", listen)) }
+        if let data { flags.append(("--data", "data", data)) }
         for assignment in assignments {
             guard let equals = assignment.firstIndex(of: "=") else {
                 throw ValidationError("--set \(assignment): must be name=value")
             }
-            flags.append(
-                (
-                    String(assignment[..<equals]),
-                    String(assignment[assignment.index(after: equals)...])
-                ))
+            let value = String(assignment[assignment.index(after: equals)...])
+            flags.append(("--set", String(assignment[..<equals]), value))
         }
         let environment = SettingsReader.environment
         do {
@@ -92,10 +89,11 @@ struct Migrate: AsyncParsableCommand {
     }
 }
 
-/// An error's text for an operator, without secrets.
+/// An error's text for an operator, on one line and without secrets.
 func describe(_ error: any Error) -> String {
+    var text = "\(error)"
     if case .postgres(let cause)? = error as? ControlPlaneError {
-        return "the database does not answer: \(redacted(cause.reason))"
+        text = "the database does not answer: \(cause.reason)"
     }
-    return redacted("\(error)")
+    return redacted(text.split(whereSeparator: \.isWhitespace).joined(separator: " "))
 }

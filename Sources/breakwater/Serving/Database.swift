@@ -8,41 +8,73 @@ struct Database: Sendable {
     let serving: Conninfo
     /// Migrates: a direct connection of a login that may.
     let migrating: Conninfo
+    /// The variable that gives `migrating`.
+    private let migratingName: String
     /// To be entered after connecting, unless the login is that role.
     let role: String?
     private let cluster: PrivateCluster?
 
     /// Blocks until the database answers. Throws what an operator must know and do.
-    static func open(_ settings: Settings, instance: String, _ tell: @escaping Tell) throws
-        -> Database
-    {
+    ///
+    /// - Parameter isCancelled: asked while a private one starts; then it is stopped again.
+    static func open(
+        _ settings: Settings, instance: String, isCancelled: () -> Bool = { false },
+        _ tell: @escaping Tell
+    ) throws -> Database {
         if let url = settings.databaseURL {
             return Database(
                 serving: Conninfo(url: url, instance: instance),
                 migrating: Conninfo(url: settings.databaseMigrationURL ?? url, instance: instance),
+                migratingName: settings.databaseMigrationURL == nil
+                    ? "DATABASE_URL" : "DATABASE_MIGRATION_URL",
                 role: settings.preparedStatements ? "bw_app" : nil, cluster: nil)
         }
         var wanted = PrivateCluster.Settings(dataDirectory: settings.data)
         wanted.binaries = settings.postgresBinaries
         wanted.user = settings.postgresUser
-        let cluster = try PrivateCluster.start(wanted)
+        let cluster = try PrivateCluster.start(wanted, isCancelled: isCancelled)
         tell(.clusterStarted(dataDirectory: settings.data, adopted: cluster.isAdopted))
         watch(cluster, tell)
         return Database(
             serving: Conninfo(url: cluster.url() + "&user=bw_app", instance: instance),
-            migrating: Conninfo(url: cluster.url(), instance: instance), role: nil, cluster: cluster
-        )
+            migrating: Conninfo(url: cluster.url(), instance: instance),
+            migratingName: "the data folder", role: nil, cluster: cluster)
     }
 
-    /// Brings the schema to this binary's version.
-    func migrate(_ tell: Tell) throws {
-        for step in try Migrator(migrating, Schema.migrations).migrate() {
+    /// What brings the schema to this binary's version.
+    private var migrator: Migrator { Migrator(migrating, Schema.migrations) }
+
+    /// What `migrate` would apply.
+    func pendingMigrations() throws -> [Migration] {
+        try reaching { () throws(MigrationError) in try migrator.pending() }
+    }
+
+    /// Brings the schema to this binary's version; answers what it applied.
+    @discardableResult
+    func migrate(_ tell: Tell) throws -> [Migrator.Step] {
+        let steps = try reaching { () throws(MigrationError) in try migrator.migrate() }
+        for step in steps {
             tell(
                 .migrationApplied(
                     name: step.migration.description, milliseconds: step.duration.milliseconds))
         }
         // Ours alone, and behind a socket that only we reach: the role may log in without more.
         if cluster != nil { try Session(migrating).run("ALTER ROLE bw_app LOGIN") }
+        return steps
+    }
+
+    /// Says of a given database that cannot be had which setting names it, and what to do.
+    private func reaching<Answer>(
+        _ body: () throws(MigrationError) -> Answer
+    ) throws -> Answer {
+        do throws(MigrationError) { return try body() } catch {
+            guard cluster == nil, case .postgres(.unavailable(let reason)) = error else {
+                throw error
+            }
+            throw SettingsError(
+                "the database of \(migratingName) does not answer: \(reason). Start it, or correct "
+                    + "the setting; without DATABASE_URL a private one is started")
+        }
     }
 
     /// Stops a private cluster; a given database is not ours to stop.

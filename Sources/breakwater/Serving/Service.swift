@@ -14,26 +14,42 @@ struct Service: Sendable {
     /// Serves until a signal, then stops from the outside in: not ready, no new connections, answers
     /// in hand, batches, connections to the database, a private cluster.
     func run() async throws {
+        // Who reads our log may go away; that is no reason to end.
+        _ = signal(SIGPIPE, SIG_IGN)
         tell(.serviceStarting(version: Build.version, loops: settings.loops))
+        let stop = Stop()
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [tell] in await stop.watch(signals, tell) }
+            do {
+                try await serve(stop)
+            } catch {
+                // A start that was called off fails for that reason.
+                guard stop.isWanted else { throw error }
+            }
+            tell(.serviceStopped)
+            group.cancelAll()
+        }
+    }
+
+    private func serve(_ stop: Stop) async throws {
         let instance = Self.instanceName()
         let (settings, tell) = (settings, tell)
         let database = try await onThread {
-            let database = try Database.open(settings, instance: instance, tell)
-            try database.migrate(tell)
-            return database
+            try Database.open(settings, instance: instance, isCancelled: { stop.isWanted }, tell)
         }
         let outcome: Result<Void, any Error>
         do {
-            outcome = .success(try await serve(database, instance))
+            _ = try await onThread { try database.migrate(tell) }
+            outcome = .success(stop.isWanted ? () : try await serve(database, instance, stop))
         } catch {
             outcome = .failure(error)
         }
         try await onThread { database.close() }
-        tell(.serviceStopped)
         try outcome.get()
     }
 
-    private func serve(_ database: Database, _ instance: String) async throws {
+    private func serve(_ database: Database, _ instance: String, _ stop: Stop) async throws {
         let readiness = Readiness()
         let workers = try (0..<settings.loops).map {
             try Worker($0, settings, database, readiness, tell)
@@ -63,18 +79,45 @@ struct Service: Sendable {
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
             group.addTask(executorPreference: background) { await scheduler.run() }
-            group.addTask { await stopOnSignal(servers, readiness) }
-            await withDiscardingTaskGroup { serving in
-                for (worker, server) in zip(workers, servers) {
-                    serving.addTask(executorPreference: worker.loop) {
-                        await worker.run(server, tell)
-                    }
-                }
-            }
+            await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
             await jobPipeline.close()
             group.cancelAll()
         }
         for worker in workers { worker.loop.stop() }
+    }
+
+    /// Runs the workers until they have drained. What is in hand at the end of the drain is cut off,
+    /// calls to the database too, which would otherwise have until their own deadline.
+    private func run(
+        _ workers: [(Worker, Server)], _ readiness: Readiness, _ stop: Stop
+    ) async {
+        await withTaskGroup(of: Bool.self) { [tell] group in
+            for (worker, server) in workers {
+                group.addTask(executorPreference: worker.loop) {
+                    await worker.run(server, tell)
+                    return true
+                }
+            }
+            group.addTask {
+                await drain(workers.map(\.1), readiness, stop)
+                return false
+            }
+            var running = workers.count
+            for await hasEnded in group {
+                running -= hasEnded ? 1 : 0
+                if !hasEnded || running == 0 { group.cancelAll() }
+            }
+        }
+    }
+
+    /// Waits for the wish to stop and drains; returns at the end of the time for that.
+    private func drain(_ servers: [Server], _ readiness: Readiness, _ stop: Stop) async {
+        await stop.wait()
+        guard !Task.isCancelled else { return }
+        readiness.drain()
+        try? await Task.sleep(for: settings.drainDelay)
+        for server in servers { await server.drain(within: settings.drain) }
+        try? await Task.sleep(for: settings.drain)
     }
 
     /// Opens every address on every loop; a Unix socket on the first alone.
@@ -85,36 +128,30 @@ struct Service: Sendable {
         var addresses: [String] = []
         for address in settings.listen {
             do throws(IOError) {
-                let first = try Listener.open(address)
-                byLoop[0].append(first)
-                addresses.append(first.address.description)
-                guard case .tcp = address else { continue }
-                for loop in 1..<max(1, loops) {
-                    byLoop[loop].append(try Listener.open(first.address))
-                }
+                let endpoints = try Self.open(address, loops)
+                for (loop, endpoint) in endpoints.enumerated() { byLoop[loop].append(endpoint) }
+                addresses.append(endpoints[0].address.description)
             } catch {
-                throw SettingsError("cannot listen on \(address): \(error)")
+                var advice = ""
+                if case .system(EADDRINUSE, _) = error {
+                    advice = "; stop who serves there, or choose another address with --listen"
+                }
+                throw SettingsError("cannot listen on \(address): \(error)\(advice)")
             }
         }
         return (byLoop, addresses)
     }
 
-    /// Waits for SIGTERM or SIGINT and drains; a second one ends the process at once.
-    private func stopOnSignal(_ servers: [Server], _ readiness: Readiness) async {
-        var count = 0
-        await withDiscardingTaskGroup { group in
-            for await signal in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
-                count += 1
-                if count > 1 { exit(1) }
-                tell(.serviceStopping(reason: "\(signal)"))
-                readiness.drain()
-                group.addTask {
-                    try? await Task.sleep(for: settings.drainDelay)
-                    for server in servers { await server.drain(within: settings.drain) }
-                }
-            }
-            group.cancelAll()
-        }
+    /// A listener for each loop, or one alone. What lets several loops share a port would also let a
+    /// second instance in, which would then take a part of our callers: so it is first opened without.
+    private static func open(_ address: Address, _ loops: Int) throws(IOError) -> [Server.Endpoint]
+    {
+        let only = try Listener.open(address, reusePort: false)
+        guard case .tcp = address, loops > 1 else { return [only] }
+        close(only.descriptor)
+        var endpoints: [Server.Endpoint] = []
+        for _ in 0..<loops { endpoints.append(try Listener.open(only.address)) }
+        return endpoints
     }
 
     private static func metrics(

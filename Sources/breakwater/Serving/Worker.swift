@@ -25,7 +25,8 @@ struct Worker: Sendable {
             readiness.set(part, down: "connecting")
             return Pipeline(on: loop, pipelineSettings(settings, database)) { isReady in
                 readiness.set(part, down: isReady ? nil : "connection lost")
-                if index == 0, name == "writes" {
+                // What a stop closes is not lost.
+                if index == 0, name == "writes", isReady || !readiness.isDraining {
                     tell(isReady ? .databaseReady : .databaseLost(reason: "connection lost"))
                 }
             }

@@ -117,4 +117,24 @@ extension Setting {
             return isSecret ? "<redacted>" : value
         }
     }
+
+    /// What libpq takes. To a URL of another kind it would say that a socket of its own is missing.
+    static func database(
+        _ name: String, _ path: any WritableKeyPath<Settings, String?> & Sendable, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help, isSecret: true) { text, settings throws(SettingsError) in
+            let scheme = text.prefix { $0.isLetter || $0.isNumber || "+-.".contains($0) }
+            let isOther =
+                text.dropFirst(scheme.count).hasPrefix("://")
+                && !["postgresql", "postgres"].contains(scheme)
+            guard !text.isEmpty, !isOther else {
+                throw SettingsError(
+                    "must be a libpq URL, postgresql://user@host/database, or its keywords, "
+                        + "host=... dbname=...")
+            }
+            settings[keyPath: path] = text
+        } show: {
+            $0[keyPath: path] == nil ? "" : "<redacted>"
+        }
+    }
 }

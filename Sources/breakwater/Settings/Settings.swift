@@ -94,12 +94,12 @@ extension Settings {
     ]
 
     private static let database: [Setting] = [
-        .text(
-            "databaseURL", \.databaseURL, isSecret: true,
+        .database(
+            "databaseURL", \.databaseURL,
             "PostgreSQL 15 or newer as a libpq URL; without it a private one is started in the data folder"
         ),
-        .text(
-            "databaseMigrationURL", \.databaseMigrationURL, isSecret: true,
+        .database(
+            "databaseMigrationURL", \.databaseMigrationURL,
             "direct URL of a login that may migrate; as DATABASE_URL if not given"),
         .text(
             "postgres.binaries", \.postgresBinaries,

@@ -5,16 +5,17 @@ import Glibc
 enum SettingsReader {
     /// Reads all three. Unknown names are refused: a typing error must not pass for a default.
     static func read(
-        file: String?, environment: [String: String], flags: [(name: String, value: String)]
+        file: String?, environment: [String: String],
+        flags: [(flag: String, name: String, value: String)]
     ) throws(SettingsError) -> Settings {
         var settings = Settings()
         if let file { try apply(try lines(of: file), from: file, to: &settings) }
         try apply(try fromEnvironment(environment), from: "environment", to: &settings)
-        for (name, value) in flags {
+        for (flag, name, value) in flags {
             guard let setting = Settings.table.first(where: { $0.name == name }) else {
                 throw SettingsError("there is no setting \(name); see `breakwater settings`")
             }
-            try take(setting, value, from: "--set", into: &settings)
+            try take(setting, value, from: flag, into: &settings)
         }
         settings.cleanup.usageRetention = settings.ledger.retention
         return settings
@@ -46,10 +47,11 @@ enum SettingsReader {
         }
     }
 
-    /// Names that other parts of the command read, no settings of the service.
+    /// Names that other parts of the command, its scripts and its tests read, no settings of the
+    /// service.
     private static let reserved: Set<String> = [
-        "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_TEST_DATABASE_URL",
-        "BREAKWATER_TEST_CRASH",
+        "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_BIN", "BREAKWATER_TEST_DATABASE_URL",
+        "BREAKWATER_TEST_CRASH", "BREAKWATER_GOLDEN",
     ]
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
