@@ -20,7 +20,7 @@ import Testing
             refusals.insert(whole.end)
         }
         // It reaches behind the first line, and all there is to refuse.
-        #expect(requests >= 50)
+        #expect(requests >= 100)
         let statuses = [400, 413, 414, 431, 501, 505].map(Reading.End.refused)
         #expect(refusals.isSuperset(of: statuses + [.complete, .incomplete]))
     }
