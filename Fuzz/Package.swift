@@ -22,5 +22,15 @@ let package = Package(
     targets: [
         .target(name: "JSON", swiftSettings: strict),
         .executableTarget(name: "FuzzJSON", dependencies: ["JSON"], swiftSettings: fuzzer),
+
+        // What reads and writes bytes, without loop, sockets and connections.
+        .systemLibrary(name: "CLinux"),
+        .target(name: "IO", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(
+            name: "HTTP", dependencies: ["IO", "JSON"],
+            exclude: ["Serving", "Bytes/Socket+Bytes.swift"],
+            swiftSettings: strict + [.unsafeFlags(["-enable-testing"])]),
+        .executableTarget(
+            name: "FuzzHTTP", dependencies: ["HTTP", "IO", "JSON"], swiftSettings: fuzzer),
     ]
 )

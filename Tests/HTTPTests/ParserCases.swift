@@ -183,7 +183,7 @@ let framingCases: [ParserCase] =
         "\u{0C}chunked", "chunked\0", "chunked\u{A0}", "gzip;q=1, chunked", "[chunked]",
         "chunked\u{85}",
         "chunked chunked", "chunk", "gzip chunked", "chunked, identity", ", chunked",
-        "gzip,,chunked",
+        "gzip,,chunked", "gzip, chun\u{E2}\u{84}\u{AA}ed",
     ].map {
         .refused(
             "Transfer-Encoding \($0.debugDescription)", 400,

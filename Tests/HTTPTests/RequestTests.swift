@@ -70,6 +70,18 @@ import Testing
         }
         #expect(try trace("traceparent: \(whole)\r\nTraceparent: x\r\n").parent == 0)
     }
+
+    @Test(arguments: [",", ",\u{301}"])
+    func `passes on a trace's state of at most 32 members`(separator: String) throws {
+        func state(_ members: Int) throws -> String? {
+            let text = repeatElement("a=b", count: members).joined(separator: separator)
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            return try parsed("GET /", "traceparent: \(parent)\r\ntracestate: \(text)\r\n").trace
+                .state
+        }
+        #expect(try state(32)?.utf8.count { $0 == UInt8(ascii: ",") } == 31)
+        #expect(try state(33) == nil)
+    }
 }
 
 @Suite(.proves("H2")) struct `A problem` {

@@ -46,7 +46,8 @@ package struct TraceContext: Hashable, Sendable {
 
     private static func joined(_ lines: [String]) -> String? {
         let text = lines.joined(separator: ",")
-        let members = text.split(separator: ",", omittingEmptySubsequences: false).count
+        // By octets: to `String`, an accent joins the comma before it.
+        let members = 1 + text.utf8.count { $0 == UInt8(ascii: ",") }
         return text.isEmpty || members > 32 || text.utf8.count > 512 ? nil : text
     }
 }

@@ -142,13 +142,12 @@ private func contentLength(_ bytes: Span<UInt8>, _ value: ByteRange) throws(Refu
 /// else leaves the length unknown and is 400 (section 6.3).
 private func checkTransferEncoding(_ bytes: Span<UInt8>, _ value: ByteRange) throws(Refusal) {
     if bytes.matches("chunked", in: value) { return }
-    let codings = bytes.text(value).lowercased().split(
-        separator: ",", omittingEmptySubsequences: false
-    ).map(withoutBlanks)
+    let codings = bytes.text(value).split(separator: ",", omittingEmptySubsequences: false)
+        .map(withoutBlanks)
     let areTokens = codings.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy(ByteSet.token.contains) }
-    if areTokens, codings.count > 1, codings.last == "chunked",
-        !codings.dropLast().contains("chunked")
-    {
+    // Only now, as ASCII: in lower case the Kelvin sign is a "k".
+    let names = codings.map { $0.lowercased() }
+    if areTokens, names.count > 1, names.last == "chunked", !names.dropLast().contains("chunked") {
         throw Refusal(.notImplemented, "only the transfer coding chunked is known here")
     }
     throw .malformed("Transfer-Encoding must be chunked")

@@ -2,17 +2,22 @@
 /// into lines and goes by the grammar of RFC 9112 and our profile, with none of the first one's code.
 struct SlowParser {
     private var rest: ArraySlice<UInt8>
+    private let limits: Limits
     private struct Refused: Error { let status: Int }
     private struct Incomplete: Error {}
 
-    // The limits of the layer, once more.
-    static let requestLine = 8192
-    static let head = 32_768
-    static let fields = 100
-    static let body = 1_048_576
+    /// The limits of the layer, once more.
+    struct Limits {
+        var requestLine = 8192
+        var head = 32_768
+        var fields = 100
+        var body = 1_048_576
+        var chunkExtension = 256
+        var chunkExtensions = 16_384
+    }
 
-    static func read(_ bytes: [UInt8]) -> Reading {
-        var parser = SlowParser(rest: bytes[...])
+    static func read(_ bytes: [UInt8], limits: Limits = Limits()) -> Reading {
+        var parser = SlowParser(rest: bytes[...], limits: limits)
         var reading = Reading()
         do {
             while !parser.rest.isEmpty { reading.messages.append(try parser.message()) }
@@ -152,9 +157,9 @@ struct SlowParser {
         var message = try requestLine()
         var fields: [(name: String, value: String)] = []
         while true {
-            let text = try line(limit: Self.head - (rest.startIndex - start), tooLong: 431)
+            let text = try line(limit: limits.head - (rest.startIndex - start), tooLong: 431)
             if text.isEmpty { break }
-            if fields.count == Self.fields { throw Refused(status: 431) }
+            if fields.count == limits.fields { throw Refused(status: 431) }
             fields.append(try Self.field(text, after: fields))
         }
         // As the service decodes values: text, not octets.
@@ -167,7 +172,7 @@ struct SlowParser {
     }
 
     private mutating func requestLine() throws -> Reading.Message {
-        let words = Self.split(try line(limit: Self.requestLine, tooLong: 414), " ")
+        let words = Self.split(try line(limit: limits.requestLine, tooLong: 414), " ")
         guard words.count == 3, Self.isToken(words[0]) else { throw Refused(status: 400) }
         let version = Array(words[2].unicodeScalars)
         guard version.count == 8, words[2].hasPrefix("HTTP/"), version[6] == ".",
@@ -258,7 +263,7 @@ struct SlowParser {
             return try chunks()
         }
         guard let text = value("content-length"), let length = Int(text) else { return [] }
-        if length > Self.body { throw Refused(status: 413) }
+        if length > limits.body { throw Refused(status: 413) }
         guard rest.count >= length else { throw Incomplete() }
         defer { rest = rest.dropFirst(length) }
         return Array(rest.prefix(length))
@@ -268,16 +273,18 @@ struct SlowParser {
         var body: [UInt8] = []
         var extensions = 0
         while true {
-            let text = try line(limit: 15 + 256 + 2, tooLong: 400)
+            let text = try line(limit: 15 + limits.chunkExtension + 2, tooLong: 400)
             let size = String(
                 String.UnicodeScalarView(
                     text.unicodeScalars.prefix { Self.hex.unicodeScalars.contains($0) }))
             let tail = String(String.UnicodeScalarView(text.unicodeScalars.dropFirst(size.count)))
             extensions += tail.unicodeScalars.count
-            guard Self.isNumber(size, Self.hex, max: 15), tail.unicodeScalars.count <= 256,
-                extensions <= 16_384, Self.areExtensions(tail), let count = Int(size, radix: 16)
+            guard Self.isNumber(size, Self.hex, max: 15),
+                tail.unicodeScalars.count <= limits.chunkExtension,
+                extensions <= limits.chunkExtensions, Self.areExtensions(tail),
+                let count = Int(size, radix: 16)
             else { throw Refused(status: 400) }
-            if count > Self.body - body.count { throw Refused(status: 413) }
+            if count > limits.body - body.count { throw Refused(status: 413) }
             if count == 0 { break }
             guard rest.count >= count else { throw Incomplete() }
             body += rest.prefix(count)
@@ -291,10 +298,10 @@ struct SlowParser {
         let start = rest.startIndex
         var count = 0
         while true {
-            let text = try line(limit: Self.head - (rest.startIndex - start), tooLong: 431)
+            let text = try line(limit: limits.head - (rest.startIndex - start), tooLong: 431)
             if text.isEmpty { return body }
             count += 1
-            if count > Self.fields { throw Refused(status: 431) }
+            if count > limits.fields { throw Refused(status: 431) }
             let parts = text.unicodeScalars.split(
                 separator: ":", maxSplits: 1, omittingEmptySubsequences: false
             ).map { String(String.UnicodeScalarView($0)) }

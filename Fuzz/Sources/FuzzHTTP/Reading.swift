@@ -1,0 +1,1 @@
+../../../Tests/HTTPTests/Support/Reading.swift

@@ -1,0 +1,1 @@
+../../../Sources/IO/Address.swift

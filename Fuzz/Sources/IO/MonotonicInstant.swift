@@ -1,0 +1,1 @@
+../../../Sources/IO/MonotonicInstant.swift
