@@ -57,18 +57,12 @@ extension Call {
     /// `Idempotency-Key`, as a structured string or bare, 1 to 255 octets.
     func idempotency() throws(Failure) -> Idempotency? {
         guard let text = request.header(.idempotencyKey) else { return nil }
-        let bytes = Array(text.utf8)
-        let isQuoted = bytes.count >= 2 && bytes.first == 0x22 && bytes.last == 0x22
-        let key = isQuoted ? bytes.dropFirst().dropLast() : bytes[...]
-        let isPrintable = key.allSatisfy { (0x20...0x7e).contains($0) }
-        // Inside quotes none; bare it may stand anywhere but first.
-        let quoteIsLegal = isQuoted ? !key.contains(0x22) : key.first != 0x22
-        guard (1...255).contains(key.count), isPrintable, quoteIsLegal else {
+        guard let key = StructuredValue.idempotencyKey(in: text) else {
             throw .problem(
                 .invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters"))
         }
         return Idempotency(
-            key: String(decoding: key, as: UTF8.self), route: "\(request.method) \(request.path)",
+            key: key, route: "\(request.method) \(request.path)",
             body: request.body)
     }
 }

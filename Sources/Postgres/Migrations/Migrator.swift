@@ -189,5 +189,14 @@ extension Migrator {
 
 extension PostgresError {
     /// Lost against other sessions over a lock; the same step may succeed in a moment.
-    fileprivate var gaveWay: Bool { self == .lockTimeout || self == .serialization }
+    fileprivate var gaveWay: Bool {
+        switch self {
+        case .lockTimeout, .serialization: true
+        // Roles are the server's, our lock the database's: two databases of one server that are
+        // migrated for the first time at once change the same role.
+        case .other(let state, let message):
+            state.rawValue == "XX000" && message.contains("tuple concurrently updated")
+        default: false
+        }
+    }
 }
