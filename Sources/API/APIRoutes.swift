@@ -4,6 +4,7 @@ package import HTTP
 package func apiRoutes(_ services: Services) -> [Route] {
     let endpoint = Endpoint(services: services)
     return ServiceRoutes(endpoint: endpoint).all + RateLimitRoutes(endpoint: endpoint).all
-        + BatchRoutes(endpoint: endpoint).all + PolicyRoutes(endpoint: endpoint).all
+        + BatchRoutes(endpoint: endpoint).all + UsageRoutes(endpoint: endpoint).all
+        + PolicyRoutes(endpoint: endpoint).all
         + TenantRoutes(endpoint: endpoint).all
 }

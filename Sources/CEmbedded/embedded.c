@@ -30,6 +30,9 @@ static const unsigned char m0007[] = {
 static const unsigned char m0008[] = {
 #embed "../../migrations/0008_decisions.sql"
 };
+static const unsigned char m0009[] = {
+#embed "../../migrations/0009_usage.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -43,6 +46,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0006_records", m0006, sizeof m0006},
     {"0007_policies", m0007, sizeof m0007},
     {"0008_decisions", m0008, sizeof m0008},
+    {"0009_usage", m0009, sizeof m0009},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -274,3 +274,43 @@ import Testing
         }
     }
 }
+
+@Suite struct `The usage call` {
+    @Test(.proves("E6"))
+    func `answers a point a step, the top operations and what was denied`() async throws {
+        try await Served.with { served in
+            let (_, client) = try await served.tenant()
+            for _ in 0..<3 {
+                _ = try await client.post(
+                    "/v1/rate-limits/acquire", #"{"operation":"op","maxPerHour":2}"#)
+            }
+            await served.plane.ledger.flushDenials()
+            let answer = try await client.get("/v1/usage")
+            #expect(answer.status == 200 && answer.json?["points"]?.count == 60)
+            #expect(answer.json?["top"]?[0]?["deniedCalls"]?.integer == 1)
+            let hours = try await client.get(
+                "/v1/usage?step=hour&from=2026-01-01T00:30:00Z&to=2026-01-02T00:10:00Z&operation=op&top=0"
+            )
+            #expect(hours.json?["from"]?.text == "2026-01-01T00:00:00.000Z")
+            #expect(hours.json?["to"]?.text == "2026-01-02T01:00:00.000Z")
+            #expect(hours.json?["points"]?.count == 25 && hours.json?["top"]?.count == 0)
+        }
+    }
+
+    @Test(
+        .proves("H2"),
+        arguments: [
+            ("step=day", "step"), ("top=101", "top"), ("from=yesterday", "from"),
+            ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
+            ("from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z", "from"),
+            ("to=9999-12-31T23:59:59Z", "to"), ("operation=A", "operation"), ("x=1", "x"),
+        ])
+    func `names the query item that is wrong`(query: String, name: String) async throws {
+        try await Served.with { served in
+            let (_, client) = try await served.tenant()
+            let answer = try await client.get("/v1/usage?\(query)")
+            #expect(answer.status == 400, "\(answer.text)")
+            #expect(answer.json?["errors"]?[0]?["pointer"]?.text == name)
+        }
+    }
+}

@@ -171,6 +171,7 @@ import Testing
         ("DELETE", "/v1/policies/op/override", nil),
         ("GET", "/v1/settings", nil),
         ("PATCH", "/v1/settings", #"{"defaultMaxPerHour":1}"#),
+        ("GET", "/v1/usage", nil),
         ("GET", "/v1/stats", nil),
         ("POST", "/v1/maintenance/cleanup", nil),
         ("GET", "/v1/admin/tenants", nil),

@@ -115,10 +115,14 @@ private struct Load: Sendable {
 
     /// The control of the test above: it must be able to fail.
     @Test func `admit too much once the locks are gone`() async throws {
-        let (_, audit) = try await Self.run(
-            keys: 1,
-            alter: Self.rewriteAcquire("pg_advisory_xact_lock(s.k)", "s.k"))
-        #expect(audit.largest > Self.limit || audit.gaps > 0)
+        // Two batches must meet between the count and the commit; on a busy machine a round may pass without.
+        for _ in 0..<8 {
+            let (_, audit) = try await Self.run(
+                keys: 1,
+                alter: Self.rewriteAcquire("pg_advisory_xact_lock(s.k)", "s.k"))
+            if audit.largest > Self.limit || audit.gaps > 0 { return }
+        }
+        Issue.record("nothing above the limit in eight rounds")
     }
 
     /// And of the order of the locks: unsorted, two batches wait for each other.

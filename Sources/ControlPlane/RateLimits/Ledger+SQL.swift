@@ -12,6 +12,8 @@ extension Statement {
         """)
     static let stats = Statement("ledger_stats", "SELECT * FROM bw_stats($1, $2, $3)")
     static let numbers = Statement("operation_numbers", "SELECT * FROM bw_operations($1, $2, $3)")
+    static let countDenied = Statement(
+        "denied_count", "SELECT bw_count_denied($1, $2, $3, $4, $5)")
     static let makePartitions = Statement(
         "partition_make", "SELECT bw_make_partitions($1, $2, $3)")
 }

@@ -34,6 +34,8 @@ package actor Ledger: LoopBound {
         package var denialMemory: Duration = .seconds(1)
         /// Denials remembered; past it the memory starts anew.
         package var denialCapacity = 10_000
+        /// How often denials, which write no row, are brought to the roll-ups: a kill loses so much.
+        package var denialFlush: Duration = .seconds(1)
 
         package init() {}
     }
@@ -68,6 +70,8 @@ package actor Ledger: LoopBound {
     private var policySets: [Tenant.ID: PolicySet] = [:]
     private var denials: [LedgerCall: Denial] = [:]
     var counted = Counters()
+    private var denied: DenialCounts
+    private let now: (@Sendable () -> Timestamp)?
 
     /// A denial that equal calls are answered with for a while.
     private struct Denial {
@@ -89,6 +93,8 @@ package actor Ledger: LoopBound {
         self.settings = settings
         self.reads = reads
         isOnTestClock = now != nil
+        self.now = now
+        denied = DenialCounts(capacity: settings.denialCapacity)
         let maxKeys = settings.maxBatchKeys
         let (maxBatch, maxQueued) = (settings.maxBatch, settings.maxQueued)
         plain = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
@@ -114,6 +120,34 @@ package actor Ledger: LoopBound {
             group.addTask(executorPreference: loop) { await self.counts.run() }
             group.addTask(executorPreference: loop) { await self.names.run() }
             group.addTask(executorPreference: loop) { await self.policies.run() }
+            while !Task.isCancelled {
+                do throws(IOError) { try await loop.sleep(for: settings.denialFlush) } catch {
+                    break
+                }
+                await flushDenials()
+            }
+        }
+    }
+
+    /// Counts a denial for the roll-ups.
+    func countDenial(_ key: UsageKey, cost: Int32) {
+        denied.add(key, cost: cost, at: now?() ?? .now)
+    }
+
+    /// Brings what was denied since the last time; what cannot be brought is kept for the next.
+    package func flushDenials() async {
+        guard !denied.isEmpty else { return }
+        let taken = denied
+        denied = DenialCounts(capacity: settings.denialCapacity)
+        do throws(PostgresError) {
+            _ = try await reads.execute(.countDenied, taken.parameters)
+        } catch .checkViolation(constraint: "") {
+            // No partition for the minute yet: made now, and there the next time.
+            _ = try? await reads.execute(
+                .makePartitions, [.text("usage_minute"), .timestamp(now?()), .int4(1)])
+            denied.merge(taken)
+        } catch {
+            denied.merge(taken)
         }
     }
 
@@ -152,11 +186,16 @@ package actor Ledger: LoopBound {
         let call = LedgerCall(
             key: try await key(operation, of: tenant), cost: cost, limit: limit, window: window,
             version: version)
-        if let denial = remembered(call) { return denial }
+        if let denial = remembered(call) {
+            countDenial(call.key, cost: cost)
+            return denial
+        }
         let decision = try await ask(plain, call)
-        if decision == .outdated {
-            try await reloadPolicies(of: tenant)
-        } else {
+        switch decision {
+        case .outdated: try await reloadPolicies(of: tenant)
+        case .admitted: break
+        case .denied:
+            countDenial(call.key, cost: cost)
             remember(decision, of: call)
         }
         return decision
@@ -204,7 +243,9 @@ package actor Ledger: LoopBound {
         _ call: DetailedCall
     ) async throws(ControlPlaneError) -> Verdict? {
         switch try await ask(detailed, call) {
-        case .verdict(let verdict): return verdict
+        case .verdict(let verdict):
+            if !verdict.isAdmitted { countDenial(call.key, cost: call.cost) }
+            return verdict
         case .mismatch: throw .idempotencyMismatch
         case .outdated:
             try await reloadPolicies(of: call.key.tenant)

@@ -15,6 +15,8 @@ package struct CleanupJob: Job {
         package var usageRetention: Duration = .seconds(3600)
         /// How long a record can be refunded; the longest window.
         package var recordRetention: Duration = .seconds(31 * 86_400)
+        /// How long the roll-ups are kept.
+        package var rollUpRetention: Duration = .seconds(30 * 86_400)
         package var eventRetention: Duration = .seconds(90 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
@@ -40,13 +42,18 @@ package struct CleanupJob: Job {
             let records = try await drop("request_record", keep: settings.recordRetention, pipeline)
             let refunds = try await delete(
                 .refundClean, [.int8(Self.longestWindow.milliseconds)], pipeline)
+            let minutes = try await drop("usage_minute", keep: settings.rollUpRetention, pipeline)
+            let hours = try await delete(
+                .usageHourClean, [.int8(settings.rollUpRetention.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
             return report([
                 ("usagePartitions", usage), ("longUsagePartitions", long),
-                ("recordPartitions", records), ("refunds", refunds), ("eventPartitions", events),
+                ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
+                ("hourRows", hours),
+                ("eventPartitions", events),
                 ("idempotencyRows", replies), ("tasks", tasks),
             ])
         } catch {
@@ -101,7 +108,8 @@ package struct PartitionsJob: Job {
         do throws(PostgresError) {
             var made: [(String, Int)] = []
             for (parent, ahead) in [
-                ("usage_log", 2), ("usage_log_long", 2), ("request_record", 2), ("event", 3),
+                ("usage_log", 2), ("usage_log_long", 2), ("request_record", 2), ("usage_minute", 2),
+                ("event", 3),
             ] {
                 let rows = try await pipeline.execute(
                     .makePartitions, [.text(parent), .timestamp(nil), .int4(Int32(ahead))])
@@ -140,6 +148,16 @@ extension Statement {
     fileprivate static let longestWindow = Statement(
         "longest_window",
         "SELECT (extract(epoch FROM bw_longest_window(NULL)) * 1000)::bigint")
+    fileprivate static let usageHourClean = Statement(
+        "usage_hour_clean",
+        """
+        WITH gone AS (
+            DELETE FROM usage_hour WHERE (tenant_id, op, at) IN (
+                SELECT tenant_id, op, at FROM usage_hour
+                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
     fileprivate static let refundClean = Statement(
         "refund_clean",
         """

@@ -30,7 +30,7 @@ package struct Made<Value: Sendable>: Sendable {
 
 /// Tenants, their keys and the audit log, in the database.
 package struct Directory: Sendable {
-    private let pipeline: Pipeline
+    let pipeline: Pipeline
 
     package init(_ pipeline: Pipeline) { self.pipeline = pipeline }
 

@@ -54,7 +54,9 @@ struct Service: Sendable {
         let workers = try (0..<settings.loops).map {
             try Worker($0, settings, database, readiness, tell)
         }
-        let jobs: [any Job] = [CleanupJob(settings.cleanup), PartitionsJob()]
+        let jobs: [any Job] = [
+            CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(),
+        ]
         let jobLoop = workers[0].loop
         let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
         let scheduler = Scheduler(

@@ -188,6 +188,9 @@ extension Settings {
             "ledger.denialMemoryMs", \.ledger.denialMemory, 0...60_000,
             "how long at most equal calls are denied from memory"),
         .duration(
+            "usage.retentionS", \.cleanup.rollUpRetention, 3600...315_360_000,
+            "how long usage by minute and hour is kept"),
+        .duration(
             "records.retentionS", \.cleanup.recordRetention, 3600...315_360_000,
             "how long a record can be refunded"),
         .int(
