@@ -71,7 +71,9 @@ let package = Package(
             name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "ControlPlaneTests",
-            dependencies: ["ControlPlane", "Postgres", "IO", "TestSupport", "ServiceSupport"],
+            dependencies: [
+                "ControlPlane", "Postgres", "IO", "JSON", "TestSupport", "ServiceSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "APITests",

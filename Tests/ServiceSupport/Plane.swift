@@ -13,31 +13,37 @@ package struct Plane: Sendable {
     package let keys: KeyCache
     package let ledger: Ledger
     package let directory: Directory
+    package let breakers: Breakers
     /// The clock that the ledger is given; nil: the database's own.
     package let clock: TestClock?
 
     /// Gives `body` a plane on a fresh database; all ends with it.
     package static func with<Answer: Sendable>(
         clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
+        breakers: Breakers.Settings = Breakers.Settings(),
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         let template = try await Template.name()
         return try await TestDatabase.withDatabase(template: template) { url in
-            try await with(url: url, clock: clock, settings: settings, body)
+            try await with(
+                url: url, clock: clock, settings: settings, breakers: breakers, body)
         }
     }
 
     /// The same on a database that is there: a second instance beside the first.
     package static func with<Answer: Sendable>(
         url: String, clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
+        breakers: Breakers.Settings = Breakers.Settings(),
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         try await withLoop { loop in
-            let plane = Plane(url: url, loop: loop, clock: clock, settings: settings)
+            let plane = Plane(
+                url: url, loop: loop, clock: clock, settings: settings, breakers: breakers)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 let background: [@Sendable () async -> Void] = [
                     { await plane.writes.run() }, { await plane.reads.run() },
                     { await plane.keys.run() }, { await plane.ledger.run() },
+                    { await plane.breakers.run() },
                 ]
                 for work in background {
                     group.addTask(executorPreference: loop) { await work() }
@@ -50,7 +56,10 @@ package struct Plane: Sendable {
         }
     }
 
-    private init(url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings) {
+    private init(
+        url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
+        breakers: Breakers.Settings
+    ) {
         var wanted = Pipeline.Settings(url: url)
         wanted.role = "bw_app"
         wanted.connectWait = .seconds(10)
@@ -64,6 +73,8 @@ package struct Plane: Sendable {
         if let clock { now = { clock.now } }
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings, now: now)
         directory = Directory(reads)
+        self.breakers = Breakers(
+            on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers)
     }
 
     /// Makes a tenant with any name.

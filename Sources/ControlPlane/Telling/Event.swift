@@ -14,6 +14,7 @@ package enum Event: Sendable {
     case jobLost(name: String, epoch: Int64)
     case requestFailed(operation: String, requestID: String, traceID: String, cause: String)
     case connectionRefused(reason: String, count: Int)
+    case breakerMoved(BreakerKey, BreakerMove)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
 
     package enum Level: String, Sendable { case info, warning, error }
@@ -34,6 +35,7 @@ package enum Event: Sendable {
         case .jobLost: "job_lost"
         case .requestFailed: "request_failed"
         case .connectionRefused: "connection_refused"
+        case .breakerMoved: "breaker_moved"
         case .audited: "audited"
         }
     }
@@ -41,6 +43,7 @@ package enum Event: Sendable {
     package var level: Level {
         switch self {
         case .databaseLost, .clusterLost, .connectionRefused, .jobLost: .warning
+        case .breakerMoved(_, let move): move.to == "CLOSED" ? .info : .warning
         case .requestFailed: .error
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
         default: .info
@@ -75,6 +78,13 @@ package enum Event: Sendable {
             ]
         case .connectionRefused(let reason, let count):
             [("reason", .text(reason)), ("count", .integer(Int64(count)))]
+        case .breakerMoved(let key, let move):
+            [
+                ("tenant", .text(key.tenant.description)), ("breaker", .text(key.id)),
+                ("from", .text(move.from)), ("to", .text(move.to)),
+                ("cause", .text(move.cause.rawValue)), ("generation", .integer(move.generation)),
+                ("failureCount", .integer(Int64(move.failureCount))),
+            ]
         case .audited(let action, let tenant, let actor, let target):
             [
                 ("action", .text(action)), ("tenant", .text(tenant.description)),
