@@ -58,6 +58,9 @@ GRANT SELECT ON breaker_event TO bw_app;
 GRANT SELECT, DELETE ON breaker_event TO bw_operator;
 GRANT SELECT, INSERT ON breaker_event TO bw_ledger;
 
+CREATE POLICY audit_entry_ledger ON audit_entry FOR INSERT TO bw_ledger WITH CHECK (true);
+GRANT INSERT ON audit_entry TO bw_ledger;
+
 -- The rows of some breakers and the clock, read no earlier than they.
 CREATE FUNCTION bw_breakers_read(t uuid[], ids text[])
 RETURNS TABLE (ord int, version bigint, machine text, clock timestamptz)
@@ -79,7 +82,8 @@ GRANT EXECUTE ON FUNCTION bw_breakers_read TO bw_app;
 ALTER FUNCTION bw_breakers_read OWNER TO bw_ledger;
 
 -- Writes those that are still at the version that was read (0: no row), with their moves:
--- [{"breaker": ord, "generation", "from", "to", "cause", "at", "failures", "openUntil", "actor", "reason"}].
+-- [{"breaker": ord, "generation", "from", "to", "cause", "at", "failures", "openUntil", "actor", "reason",
+-- "auditId", "requestId"}]; with an auditId it is an act, and audited.
 -- A tenant that is gone makes no row.
 CREATE FUNCTION bw_breakers_write(t uuid[], ids text[], expected int8[], generations int8[], states text[],
                                   machines text[], moves text, instance text)
@@ -114,6 +118,11 @@ BEGIN
             FROM   jsonb_to_recordset(moves::jsonb) AS m (breaker int, generation int8, at int8, "from" text,
                        "to" text, cause text, failures int8, "openUntil" int8, actor text, reason text)
             WHERE  m.breaker = item.ord;
+            INSERT INTO public.audit_entry (tenant_id, id, actor, action, target, reason, request_id)
+            SELECT item.t, m."auditId", m.actor, 'breaker.' || m.cause, item.id, m.reason, m."requestId"
+            FROM   jsonb_to_recordset(moves::jsonb) AS m (breaker int, cause text, actor text, reason text,
+                       "auditId" uuid, "requestId" text)
+            WHERE  m.breaker = item.ord AND m."auditId" IS NOT NULL;
         END IF;
         RETURN NEXT;
     END LOOP;

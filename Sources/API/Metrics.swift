@@ -74,7 +74,8 @@ package struct MetricsPage {
 
     /// The page of an instance.
     package static func render(
-        loops: [LoopMetrics], ledgers: [Ledger.Counters], isDatabaseUp: Bool,
+        loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
+        isDatabaseUp: Bool,
         jobRuns: [String: [String: Int]], version: String
     ) -> String {
         var page = MetricsPage()
@@ -82,6 +83,7 @@ package struct MetricsPage {
         page.sample("breakwater_build_info", [("version", version)], 1)
         page.requests(merge(loops.map(\.snapshot)))
         page.ledger(ledgers)
+        page.breakers(breakers)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
         page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
@@ -160,6 +162,22 @@ package struct MetricsPage {
         ] {
             family("breakwater_ledger_\(name)_total", "counter", help)
             sample("breakwater_ledger_\(name)_total", [], count)
+        }
+    }
+
+    private mutating func breakers(_ loops: [Breakers.Counters]) {
+        for (name, help, counter) in [
+            ("refused", "Calls that a breaker refused.", \Breakers.Counters.refused),
+            ("probes", "Probes that were let through.", \.probes),
+            ("moves", "Moves that this instance made.", \.moves),
+            ("stale", "Results of another generation, which changed nothing.", \.stale),
+            ("local", "Changes decided while the database was away.", \.local),
+            ("batches", "Batches of changes sent.", \.batches),
+        ] {
+            family("breakwater_breaker_\(name)_total", "counter", help)
+            sample(
+                "breakwater_breaker_\(name)_total", [],
+                loops.reduce(0) { $0 + $1[keyPath: counter] })
         }
     }
 

@@ -6,6 +6,7 @@ package import Postgres
 package struct Services: Sendable {
     package let keys: KeyCache
     package let ledger: Ledger
+    package let breakers: Breakers
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -17,12 +18,14 @@ package struct Services: Sendable {
     package let tell: Tell
 
     package init(
-        keys: KeyCache, ledger: Ledger, pipeline: Pipeline, jobs: [JobSchedule],
+        keys: KeyCache, ledger: Ledger, breakers: Breakers, pipeline: Pipeline,
+        jobs: [JobSchedule],
         settings: APISettings = APISettings(), readiness: Readiness,
         metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
     ) {
         self.keys = keys
         self.ledger = ledger
+        self.breakers = breakers
         self.pipeline = pipeline
         directory = Directory(pipeline)
         self.jobs = jobs

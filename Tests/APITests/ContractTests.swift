@@ -37,7 +37,8 @@ import Yams
         }
         let served = try await Plane.with { plane in
             let services = Services(
-                keys: plane.keys, ledger: plane.ledger, pipeline: plane.reads, jobs: [],
+                keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
+                pipeline: plane.reads, jobs: [],
                 readiness: Readiness(), metricsPage: { "" }, tell: { _ in })
             return Set(
                 apiRoutes(services).map {

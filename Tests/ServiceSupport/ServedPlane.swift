@@ -28,11 +28,13 @@ package struct Served: Sendable {
         let scheduler = Scheduler(
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(
-            keys: plane.keys, ledger: plane.ledger, pipeline: plane.reads,
+            keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
+            pipeline: plane.reads,
             jobs: jobs.map { JobSchedule($0) }, readiness: readiness,
             metricsPage: {
                 MetricsPage.render(
-                    loops: [metrics], ledgers: [await plane.ledger.counters], isDatabaseUp: true,
+                    loops: [metrics], ledgers: [await plane.ledger.counters],
+                    breakers: [await plane.breakers.counters], isDatabaseUp: true,
                     jobRuns: await scheduler.runs, version: "test")
             }, tell: { _ in })
         let routes = apiRoutes(services)

@@ -166,13 +166,15 @@ extension BreakerMachine {
     ) {
         let opening = openings + (isNew ? 1 : 0)
         let period = max(policy.openPeriod(opening: opening, random: random), wait)
+        let failures = failureCount
         move(cause, at: now, &moves) {
             $0.state = .open
             $0.openings = opening
             $0.openedAt = now
             $0.openUntil = now + period
             $0.unclosedSince = $0.unclosedSince ?? now
-            $0.run = 0
+            // Shown while it is open, counted on no more.
+            $0.run = failures
             $0.runStartedAt = nil
             $0.failing = []
             $0.window = BreakerWindow()
@@ -244,6 +246,7 @@ extension BreakerMachine {
     private mutating func close(at now: Timestamp, _ moves: inout [BreakerMove]) {
         move(.probeSucceeded, at: now, &moves) {
             $0.state = .closed
+            $0.run = 0
             $0.openings = 0
             $0.openedAt = nil
             $0.openUntil = nil

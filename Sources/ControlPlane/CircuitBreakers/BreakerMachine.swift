@@ -36,7 +36,7 @@ package struct BreakerMachine: Hashable, Sendable {
     /// When the override ends by itself; nil: when somebody ends it.
     package internal(set) var overrideUntil: Timestamp?
 
-    /// Failures in a row, while closed.
+    /// Failures in a row; while it is not closed, those that opened it.
     package internal(set) var run = 0
     var runStartedAt: Timestamp?
     /// Tenants whose failures are in the run or window; no more than `distinctTenants` asks for.
@@ -65,6 +65,15 @@ package struct BreakerMachine: Hashable, Sendable {
 
     /// What the operator sees: the override where there is one.
     package var label: String { override?.rawValue ?? state.rawValue }
+
+    /// As callers meet it, whatever lies over it.
+    package var effectiveState: State {
+        switch override {
+        case .forcedOpen: .open
+        case .disabled: .closed
+        case .metricsOnly, nil: state
+        }
+    }
 
     /// Nothing is known of it that a breaker without a row would not have.
     package var isDefault: Bool {

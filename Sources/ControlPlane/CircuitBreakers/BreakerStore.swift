@@ -23,7 +23,8 @@ package struct BreakerChange: Hashable, Sendable {
     package let key: BreakerKey
     package let input: BreakerInput
     package let policy: BreakerPolicy
-    package var actor: String?
+    /// Who, if it is an operator's act: it is audited.
+    package var actor: Actor?
     package var reason: String?
 
     package init(key: BreakerKey, input: BreakerInput, policy: BreakerPolicy) {
@@ -44,7 +45,7 @@ package struct BreakerChanged: Hashable, Sendable {
 /// Two statements, one round trip each, and no lock between them. With the row goes the clock: who was
 /// overtaken writes nothing, so no decision rests on a time from before another's.
 package struct BreakerStore: Sendable {
-    private let pipeline: Pipeline
+    let pipeline: Pipeline
     private let instance: String
     private let maxConflicts: Int
     private let random: @Sendable () -> Double
@@ -94,21 +95,26 @@ package struct BreakerStore: Sendable {
     package func changed(
         within span: Duration?
     ) async throws(PostgresError) -> [(key: BreakerKey, snapshot: BreakerSnapshot)] {
-        let rows = try await pipeline.execute(
-            .breakersChanged, [.int8(span.map(\.milliseconds))])
+        try snapshots([
+            await pipeline.execute(.breakersChanged, [.int8(span.map(\.milliseconds))])
+        ])
+    }
+
+    /// Rows of tenant, id, version, machine and clock, read just now.
+    func snapshots(
+        _ answers: [Rows]
+    ) throws(PostgresError) -> [(key: BreakerKey, snapshot: BreakerSnapshot)] {
         let readAt = MonotonicInstant.now
         var all: [(key: BreakerKey, snapshot: BreakerSnapshot)] = []
+        guard let rows = answers.first else { return all }
         for row in rows {
             guard let key = BreakerKey(Tenant.ID(try row.uuid(0)), id: try row.text(1)) else {
                 throw .decode("a breaker's id")
             }
-            all.append(
-                (
-                    key,
-                    BreakerSnapshot(
-                        machine: try machine(try row.text(3)), version: try row.int64(2),
-                        clock: try row.timestamp(4), readAt: readAt)
-                ))
+            let snapshot = BreakerSnapshot(
+                machine: try machine(try row.text(3)), version: try row.int64(2),
+                clock: try row.timestamp(4), readAt: readAt)
+            all.append((key, snapshot))
         }
         return all
     }
@@ -214,8 +220,11 @@ extension BreakerMove {
         writer.member("at", at.microseconds)
         writer.member("failures", failureCount)
         writer.member("openUntil", ifPresent: openUntil?.microseconds)
-        writer.member("actor", ifPresent: change.actor)
+        guard let actor = change.actor else { return }
+        writer.member("actor", actor.name)
         writer.member("reason", ifPresent: change.reason)
+        writer.member("auditId", UUID.v7().description)
+        writer.member("requestId", ifPresent: actor.requestID)
     }
 }
 

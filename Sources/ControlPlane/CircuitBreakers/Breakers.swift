@@ -9,8 +9,8 @@ package import Postgres
 package actor Breakers: LoopBound {
     package struct Settings: Sendable {
         package var policy = BreakerPolicy()
-        /// Over all tenants: opens only on failures of several of them.
-        package var parentPolicy: BreakerPolicy
+        /// Tenants whose failures open the breaker over all of them.
+        package var parentTenants = 3
         /// The kinds of errors that count as failures.
         package var countKinds = Set(ErrorKind.allCases.filter(\.traits.countsForBreaker))
         /// How often others' moves are asked for; they are promised within 1 s.
@@ -22,9 +22,13 @@ package actor Breakers: LoopBound {
         /// Breakers whose unreported outcomes are kept; past it those of successes are forgotten.
         package var capacity = 100_000
 
-        package init() {
-            parentPolicy = BreakerPolicy()
-            parentPolicy.distinctTenants = 3
+        package init() {}
+
+        /// Of the breaker over all tenants: one sick tenant does not open it.
+        package var parentPolicy: BreakerPolicy {
+            var parent = policy
+            parent.distinctTenants = parentTenants
+            return parent
         }
     }
 
@@ -215,12 +219,40 @@ package actor Breakers: LoopBound {
         _ key: BreakerKey, _ input: BreakerInput, by actor: Actor, reason: String?
     ) async throws(ControlPlaneError) -> BreakerSnapshot {
         var change = BreakerChange(key: key, input: input, policy: policy(of: key))
-        change.actor = actor.name
+        change.actor = actor
         change.reason = reason
         do throws(PostgresError) {
             let changed = try await changes(change)
             adopt(changed, of: key)
             return changed.snapshot
+        } catch {
+            throw .postgres(error)
+        }
+    }
+
+    /// The breakers of a tenant that have a row, the worst first, as they are in the database now.
+    package func list(of tenant: Tenant.ID) async throws(ControlPlaneError) -> [BreakerView] {
+        do throws(PostgresError) {
+            return try await store.list(of: tenant).map { key, snapshot in
+                BreakerView(key, snapshot, policy(of: key))
+            }.sorted(by: <)
+        } catch {
+            throw .postgres(error)
+        }
+    }
+
+    /// One breaker as it is in the database now, with or without a row.
+    package func view(of key: BreakerKey) async throws(ControlPlaneError) -> BreakerView {
+        let all = try await list(of: key.tenant)
+        return all.first { $0.key == key } ?? BreakerView(key, nil, policy(of: key))
+    }
+
+    /// Its moves, the newest first, those of generations before `generation`.
+    package func history(
+        of key: BreakerKey, before generation: Int64?, limit: Int
+    ) async throws(ControlPlaneError) -> [BreakerEvent] {
+        do throws(PostgresError) {
+            return try await store.history(of: key, before: generation, limit: limit)
         } catch {
             throw .postgres(error)
         }

@@ -18,6 +18,7 @@ package struct CleanupJob: Job {
         /// How long the roll-ups are kept.
         package var rollUpRetention: Duration = .seconds(30 * 86_400)
         package var eventRetention: Duration = .seconds(90 * 86_400)
+        package var breakerEventRetention: Duration = .seconds(90 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
         package var chunk = 5_000
@@ -46,6 +47,8 @@ package struct CleanupJob: Job {
             let hours = try await delete(
                 .usageHourClean, [.int8(settings.rollUpRetention.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
+            let moves = try await delete(
+                .breakerEventClean, [.int8(settings.breakerEventRetention.milliseconds)], pipeline)
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
@@ -53,7 +56,7 @@ package struct CleanupJob: Job {
                 ("usagePartitions", usage), ("longUsagePartitions", long),
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
-                ("eventPartitions", events),
+                ("eventPartitions", events), ("breakerEvents", moves),
                 ("idempotencyRows", replies), ("tasks", tasks),
             ])
         } catch {
@@ -164,6 +167,16 @@ extension Statement {
         WITH gone AS (
             DELETE FROM refund WHERE (tenant_id, op, at, request_id) IN (
                 SELECT tenant_id, op, at, request_id FROM refund
+                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let breakerEventClean = Statement(
+        "breaker_event_clean",
+        """
+        WITH gone AS (
+            DELETE FROM breaker_event WHERE (tenant_id, breaker, generation) IN (
+                SELECT tenant_id, breaker, generation FROM breaker_event
                 WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
             RETURNING 1)
         SELECT count(*) FROM gone

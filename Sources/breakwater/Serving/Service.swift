@@ -52,7 +52,7 @@ struct Service: Sendable {
     private func serve(_ database: Database, _ instance: String, _ stop: Stop) async throws {
         let readiness = Readiness()
         let workers = try (0..<settings.loops).map {
-            try Worker($0, settings, database, readiness, tell)
+            try Worker($0, settings, database, readiness, instance, tell)
         }
         let jobs: [any Job] = [
             CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(),
@@ -68,7 +68,8 @@ struct Service: Sendable {
         let endpoints = try openEndpoints(workers.count)
         let servers = try zip(workers, endpoints.byLoop).map { worker, endpoints in
             let services = Services(
-                keys: worker.keys, ledger: worker.ledger, pipeline: worker.reads,
+                keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
+                pipeline: worker.reads,
                 jobs: jobs.map { JobSchedule($0) }, settings: settings.api, readiness: readiness,
                 metricsPage: page, tell: tell)
             return Server(
@@ -160,9 +161,14 @@ struct Service: Sendable {
         _ workers: [Worker], _ scheduler: Scheduler, isDatabaseUp: Bool
     ) async -> String {
         var ledgers: [Ledger.Counters] = []
-        for worker in workers { ledgers.append(await worker.ledger.counters) }
+        var breakers: [Breakers.Counters] = []
+        for worker in workers {
+            ledgers.append(await worker.ledger.counters)
+            breakers.append(await worker.breakers.counters)
+        }
         return MetricsPage.render(
-            loops: workers.map(\.metrics), ledgers: ledgers, isDatabaseUp: isDatabaseUp,
+            loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
+            isDatabaseUp: isDatabaseUp,
             jobRuns: await scheduler.runs, version: Build.version)
     }
 

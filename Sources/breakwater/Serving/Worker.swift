@@ -12,11 +12,12 @@ struct Worker: Sendable {
     let reads: Pipeline
     let keys: KeyCache
     let ledger: Ledger
+    let breakers: Breakers
     let metrics = LoopMetrics()
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
-        _ tell: @escaping Tell
+        _ instance: String, _ tell: @escaping Tell
     ) throws {
         let loop = try EventLoop.start(name: "bw-loop-\(index)")
         self.loop = loop
@@ -35,6 +36,8 @@ struct Worker: Sendable {
         reads = pipeline("reads")
         keys = KeyCache(on: loop, pipeline: reads, settings: settings.keys)
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
+        breakers = Breakers(
+            on: loop, pipeline: reads, instance: instance, settings: settings.breakers, tell: tell)
     }
 
     /// Serves until the server was drained, then closes what is behind it. On the loop.
@@ -44,6 +47,7 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await reads.run() }
             group.addTask(executorPreference: loop) { await keys.run() }
             group.addTask(executorPreference: loop) { await ledger.run() }
+            group.addTask(executorPreference: loop) { await breakers.run() }
             do throws(IOError) {
                 try await server.run()
             } catch {

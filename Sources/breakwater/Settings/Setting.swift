@@ -137,4 +137,50 @@ extension Setting {
             $0[keyPath: path] == nil ? "" : "<redacted>"
         }
     }
+
+    static func double(
+        _ name: String, _ path: any WritableKeyPath<Settings, Double> & Sendable,
+        _ range: ClosedRange<Double>, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Double(text), range.contains(value) else {
+                throw SettingsError(
+                    "must be a number from \(range.lowerBound) to \(range.upperBound)")
+            }
+            settings[keyPath: path] = value
+        } show: {
+            "\($0[keyPath: path])"
+        }
+    }
+
+    /// One of the cases of an enum, by their raw values.
+    static func choice<Value: RawRepresentable<String> & CaseIterable & Sendable>(
+        _ name: String, _ path: any WritableKeyPath<Settings, Value> & Sendable, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Value(rawValue: text) else {
+                let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
+                throw SettingsError("must be one of \(known)")
+            }
+            settings[keyPath: path] = value
+        } show: {
+            $0[keyPath: path].rawValue
+        }
+    }
+
+    /// A duration in milliseconds, or none.
+    static func optionalDuration(
+        _ name: String, _ path: any WritableKeyPath<Settings, Duration?> & Sendable,
+        _ range: ClosedRange<Int>, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            guard let value = Int(text), range.contains(value) else {
+                throw SettingsError(
+                    "must be a whole number from \(range.lowerBound) to \(range.upperBound) (ms)")
+            }
+            settings[keyPath: path] = .milliseconds(value)
+        } show: { settings in
+            settings[keyPath: path].map { "\($0.milliseconds)" } ?? ""
+        }
+    }
 }

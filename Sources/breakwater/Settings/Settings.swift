@@ -28,6 +28,7 @@ struct Settings: Sendable {
     var api = APISettings()
     var keys = KeyCache.Settings()
     var ledger = Ledger.Settings()
+    var breakers = Breakers.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
     var statementTimeout: Duration = .seconds(5)
@@ -46,7 +47,7 @@ struct Settings: Sendable {
 
 extension Settings {
     /// The table. Order is that of the docs.
-    static let table: [Setting] = service + database + limits + ledgerAndJobs
+    static let table: [Setting] = service + database + limits + ledgerAndJobs + breakerTable
 
     private static let service: [Setting] = [
         Setting(

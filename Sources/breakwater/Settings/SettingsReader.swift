@@ -17,6 +17,9 @@ enum SettingsReader {
             }
             try take(setting, value, from: flag, into: &settings)
         }
+        if let fault = settings.breakers.policy.fault {
+            throw SettingsError("breaker: \(fault)")
+        }
         settings.cleanup.usageRetention = settings.ledger.retention
         return settings
     }
