@@ -34,6 +34,8 @@ let package = Package(
         .target(name: "HTTP", dependencies: ["IO", "JSON"], swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["IO", "CLibpq"], swiftSettings: strict),
 
+        .target(name: "Simulator", dependencies: ["HTTP", "JSON", "IO"], swiftSettings: strict),
+
         .target(
             name: "ControlPlane",
             dependencies: [
@@ -48,7 +50,7 @@ let package = Package(
         .executableTarget(
             name: "breakwater",
             dependencies: [
-                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "CCurl",
+                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "Simulator", "CCurl",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -67,6 +69,10 @@ let package = Package(
             name: "JSONTests", dependencies: ["JSON", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "SimulatorTests",
+            dependencies: ["Simulator", "HTTP", "JSON", "IO", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
         .testTarget(

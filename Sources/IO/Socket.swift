@@ -139,6 +139,16 @@ package final class Socket: Source {
         if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_WR)) }
     }
 
+    /// Closes with a reset (RST) instead of in order: what was not read or sent is lost, for the peer
+    /// too. For a server that plays one that fails.
+    package func reset() {
+        guard descriptor >= 0 else { return }
+        var option = linger(l_onoff: 1, l_linger: 0)
+        _ = unsafe setsockopt(
+            descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        close()
+    }
+
     /// Closes; who waits here gets `.closed`.
     package func close() {
         guard descriptor >= 0 else { return }

@@ -13,6 +13,6 @@ struct Breakwater: AsyncParsableCommand {
         version: Build.version,
         subcommands: [
             Serve.self, Migrate.self, TenantCommand.self, KeyCommand.self, Health.self,
-            SettingsCommand.self,
+            SettingsCommand.self, Simulate.self,
         ])
 }

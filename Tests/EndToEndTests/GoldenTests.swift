@@ -25,6 +25,7 @@ import Testing
         ),
         ("help-health", [["help", "health"]]),
         ("help-settings", [["help", "settings"]]),
+        ("help-simulate", [["help", "simulate"]]),
         // The default is half the machine's cores.
         ("settings", [["settings", "--set", "loops=1"]]),
     ]

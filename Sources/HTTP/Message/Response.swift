@@ -6,13 +6,17 @@ package struct Response: Sendable {
         case bytes([UInt8])
         /// Sent in chunks while it is made; its connection is closed afterwards.
         case stream(Stream)
+        /// No answer at all, head included: the connection is closed, by a reset if so wanted. For a
+        /// server that plays one that fails.
+        case abandoned(byReset: Bool)
     }
 
     /// Writes a body piece by piece, each `write` waiting until the client has room.
     ///
     /// Runs in a task that is cancelled when the client leaves or the server drains; `write` then
     /// throws, and what it waits for itself must honour the cancellation. Returning ends the body
-    /// soundly; throwing anything but `StreamEnded` cuts it off so that the client notices.
+    /// soundly; throwing anything but `StreamEnded` cuts it off so that the client notices, and
+    /// `StreamReset` does so by a reset.
     package typealias Stream = @Sendable (BodyWriter) async throws -> Void
 
     package var status: Status
@@ -74,6 +78,11 @@ package struct BodyWriter {
     package func write(_ text: String) async throws(StreamEnded) {
         try await send(Array(text.utf8))
     }
+}
+
+/// Thrown by the maker of a stream that is to end in a reset of its connection.
+package struct StreamReset: Error {
+    package init() {}
 }
 
 /// Why a stream must end before its time.

@@ -46,6 +46,7 @@ extension Connection {
             try await produce(writer)
             return stream != .ended(.clientGone)
         } catch {
+            if error is StreamReset { socket.reset() }
             return stream == .ended(.draining)
         }
     }

@@ -6,11 +6,15 @@ extension Connection {
     @inline(__always) func write(
         _ response: Response, _ context: ResponseWriter.Context, _ wire: inout Wire
     ) async throws(Interruption) -> Int {
+        if case .abandoned(let byReset) = response.body {
+            if byReset { socket.reset() }
+            throw .gone
+        }
         let framing = appendHead(response, context, &wire)
         var sent = 0
         if !context.isHead && !response.status.forbidsBody {
             switch response.body {
-            case .empty: break
+            case .empty, .abandoned: break
             case .bytes(let bytes):
                 sent = bytes.count
                 if sent <= BufferPool.blockSize {

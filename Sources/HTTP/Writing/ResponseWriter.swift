@@ -38,7 +38,7 @@ struct ResponseWriter {
     static func framing(of response: Response, _ context: Context) -> Framing {
         switch response.body {
         case _ where response.status.forbidsBody: .none
-        case .empty: .length(0)
+        case .empty, .abandoned: .length(0)
         case .bytes(let bytes): .length(bytes.count)
         case .stream: context.isHTTP10 ? .close : .chunked
         }

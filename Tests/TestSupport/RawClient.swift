@@ -1,13 +1,12 @@
-import Glibc
-import IO
-import Testing
+internal import Glibc
+package import IO
 
 /// A client that sends exactly the bytes it is told to.
-final class RawClient {
+package final class RawClient {
     private let descriptor: Int32
     private var received: [UInt8] = []
 
-    init(_ address: Address, receiveBuffer: Int32? = nil) throws {
+    package init(_ address: Address, receiveBuffer: Int32? = nil) throws {
         switch address {
         case .unix(let path):
             descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
@@ -43,9 +42,9 @@ final class RawClient {
 
     deinit { Glibc.close(descriptor) }
 
-    func send(_ text: String) throws { try send(Array(text.utf8)) }
+    package func send(_ text: String) throws { try send(Array(text.utf8)) }
 
-    func send(_ bytes: [UInt8]) throws {
+    package func send(_ bytes: [UInt8]) throws {
         var sent = 0
         while sent < bytes.count {
             let count = unsafe bytes[sent...].withUnsafeBytes { rest in
@@ -56,9 +55,9 @@ final class RawClient {
         }
     }
 
-    func closeWrite() { shutdown(descriptor, Int32(SHUT_WR)) }
+    package func closeWrite() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-    enum Failure: Error {
+    package enum Failure: Error {
         case connecting(Int32), writing(Int32), reading(Int32), timedOut, ended, malformed(String)
     }
 
@@ -76,7 +75,9 @@ final class RawClient {
     }
 
     /// One answer; for a request with HEAD say so.
-    func response(toHead: Bool = false, patience: Duration = .seconds(10)) throws -> RawResponse {
+    package func response(toHead: Bool = false, patience: Duration = .seconds(10)) throws
+        -> RawResponse
+    {
         while true {
             if let (response, used) = try RawResponse.parse(received, toHead: toHead, ended: false)
             {
@@ -95,13 +96,13 @@ final class RawClient {
     }
 
     /// Whether the server closes in good order within `patience`, having sent nothing more.
-    func isClosed(within patience: Duration = .seconds(5)) -> Bool {
+    package func isClosed(within patience: Duration = .seconds(5)) -> Bool {
         guard received.isEmpty, let more = try? fill(patience) else { return false }
         return !more
     }
 
     /// What is there, up to `count` octets.
-    func bytes(_ count: Int, patience: Duration = .seconds(10)) throws -> [UInt8] {
+    package func bytes(_ count: Int, patience: Duration = .seconds(10)) throws -> [UInt8] {
         while received.count < count { if try !fill(patience) { break } }
         let taken = Array(received.prefix(count))
         received.removeFirst(taken.count)
@@ -110,19 +111,19 @@ final class RawClient {
 }
 
 /// An answer taken apart without any help from the code under test.
-struct RawResponse: Equatable {
-    var status: Int
-    var head: String
-    var fields: [(name: String, value: String)]
-    var body: [UInt8]
+package struct RawResponse: Equatable {
+    package var status: Int
+    package var head: String
+    package var fields: [(name: String, value: String)]
+    package var body: [UInt8]
 
-    var text: String { String(decoding: body, as: UTF8.self) }
+    package var text: String { String(decoding: body, as: UTF8.self) }
 
-    func field(_ name: String) -> String? {
+    package func field(_ name: String) -> String? {
         fields.first { $0.name.lowercased() == name.lowercased() }?.value
     }
 
-    static func == (left: RawResponse, right: RawResponse) -> Bool {
+    package static func == (left: RawResponse, right: RawResponse) -> Bool {
         left.head == right.head && left.body == right.body
     }
 
