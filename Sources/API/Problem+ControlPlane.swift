@@ -9,7 +9,7 @@ extension Problem {
         switch error {
         case .notFound(let what): self.init(.notFound, detail: "no such \(what)")
         case .badCredentials: self = .badCredentials
-        case .suspended: self.init(.forbidden, detail: "the tenant is suspended")
+        case .suspended: self.init(.tenantSuspended, detail: "an operator suspended the tenant")
         case .nameTaken:
             self.init(
                 .conflict, detail: "a tenant of this name exists",

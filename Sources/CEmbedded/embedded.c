@@ -33,6 +33,9 @@ static const unsigned char m0008[] = {
 static const unsigned char m0009[] = {
 #embed "../../migrations/0009_usage.sql"
 };
+static const unsigned char m0010[] = {
+#embed "../../migrations/0010_tenant_life.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -47,6 +50,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0007_policies", m0007, sizeof m0007},
     {"0008_decisions", m0008, sizeof m0008},
     {"0009_usage", m0009, sizeof m0009},
+    {"0010_tenant_life", m0010, sizeof m0010},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -24,7 +24,7 @@ package struct Served: Sendable {
     ) async throws -> Answer {
         let readiness = Readiness()
         let metrics = LoopMetrics()
-        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob()]
+        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob(), TenantRemovalJob()]
         let scheduler = Scheduler(
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(

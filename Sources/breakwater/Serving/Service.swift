@@ -55,7 +55,7 @@ struct Service: Sendable {
             try Worker($0, settings, database, readiness, tell)
         }
         let jobs: [any Job] = [
-            CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(),
+            CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
         ]
         let jobLoop = workers[0].loop
         let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))

@@ -1,0 +1,81 @@
+import ArgumentParser
+import JSON
+
+struct TenantCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tenant", abstract: "Make, list, suspend, resume and delete tenants.",
+        subcommands: [Create.self, List.self, Show.self, Suspend.self, Resume.self, Delete.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a tenant.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "Its name, 1 to 100 characters.") var name: String
+
+        func run() async throws {
+            var writer = JSONWriter()
+            writer.object { $0.member("name", name) }
+            try await options.show("POST", "/v1/admin/tenants", body: writer.bytes)
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List tenants, a page at a time.")
+        @OptionGroup var options: ClientOptions
+        @Option(help: "Items of a page, 1 to 200.") var limit: Int = 200
+        @Option(help: "nextCursor of the page before.") var cursor: String?
+
+        func run() async throws {
+            try await options.show("GET", "/v1/admin/tenants?limit=\(limit)" + cursorQuery(cursor))
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one tenant.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "The tenant's id.") var tenant: String
+
+        func run() async throws {
+            try await options.show("GET", "/v1/admin/tenants/\(try checkedID(tenant))")
+        }
+    }
+
+    struct Suspend: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Refuse all of a tenant's keys, on every instance within a second.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "The tenant's id.") var tenant: String
+        @Option(help: "Why; kept with the tenant and in its audit log.") var reason: String?
+
+        func run() async throws {
+            var writer = JSONWriter()
+            writer.object { $0.member("reason", ifPresent: reason) }
+            try await options.show(
+                "POST", "/v1/admin/tenants/\(try checkedID(tenant))/suspend", body: writer.bytes)
+        }
+    }
+
+    struct Resume: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let a suspended tenant's keys work again.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "The tenant's id.") var tenant: String
+
+        func run() async throws {
+            try await options.show(
+                "POST", "/v1/admin/tenants/\(try checkedID(tenant))/resume")
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a suspended tenant and all its rows, for good.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "The tenant's id.") var tenant: String
+        @Option(help: "The tenant's name, so that a wrong id deletes nobody.") var confirm: String
+
+        func run() async throws {
+            try await options.show(
+                "DELETE", "/v1/admin/tenants/\(try checkedID(tenant))?" + query("confirm", confirm))
+        }
+    }
+}
