@@ -45,7 +45,7 @@ enum Failure: Error, Sendable {
 
 extension Services {
     /// The answer to a failure; what is a fault of ours is logged with its cause.
-    fileprivate func problem(
+    func problem(
         _ failure: Failure, _ operationID: String, _ request: Request
     ) -> Problem {
         switch failure {

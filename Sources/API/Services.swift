@@ -53,6 +53,8 @@ package struct APISettings: Hashable, Sendable {
     package var maxBodyBytes = 64 * 1024
     /// Octets of the JSON body of a batch: 1,000 items of 1 KiB.
     package var maxBatchBodyBytes = 1024 * 1024
+    /// Rows of a page of an export: each is one statement, and what is in memory at a time.
+    package var exportPageRows = 500
     /// How long callers are told to wait when the database is away.
     package var storeRetryAfter: Duration = .seconds(1)
 

@@ -2,11 +2,11 @@ internal import ControlPlane
 internal import HTTP
 internal import JSON
 
-/// What ends a tenant, or stops it for a while: for operators.
+/// What ends a tenant, stops it for a while, or takes it elsewhere.
 struct TenantLifeRoutes {
     let endpoint: Endpoint
 
-    var all: [Route] { suspension + [deletion] }
+    var all: [Route] { suspension + [deletion, export] }
 
     private var suspension: [Route] {
         let directory = endpoint.services.directory
@@ -47,6 +47,38 @@ struct TenantLifeRoutes {
                 try await directory.delete(id, confirm: name, by: call.actor)
             }
             return answer(tenant, status: .accepted)
+        }
+    }
+}
+
+extension TenantLifeRoutes {
+    /// Streams; what goes wrong on the way cuts the connection off, and is logged.
+    fileprivate var export: Route {
+        let services = endpoint.services
+        return endpoint.route(
+            .get, "/v1/admin/tenants/{tenantId}/export", "exportTenant", [.operator, .admin]
+        ) { call throws(Failure) in
+            let id = try call.tenant()
+            _ = try call.query()
+            let export = try await domain { () throws(ControlPlaneError) in
+                try await TenantExport(
+                    of: id, pageRows: services.settings.exportPageRows, by: call.actor,
+                    services.pipeline)
+            }
+            return Response(
+                contentType: "application/x-ndjson", fields: [Field(.cacheControl, "no-store")],
+                body: .stream { writer in
+                    var export = export
+                    while true {
+                        let lines: [UInt8]?
+                        do throws(ControlPlaneError) { lines = try await export.next() } catch {
+                            _ = services.problem(.domain(error), "exportTenant", call.request)
+                            throw error
+                        }
+                        guard let lines else { return }
+                        try await writer.write(lines)
+                    }
+                })
         }
     }
 }

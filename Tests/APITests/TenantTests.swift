@@ -186,6 +186,7 @@ import Testing
         ("POST", "/v1/admin/tenants/T/suspend", #"{"reason":"test"}"#),
         ("POST", "/v1/admin/tenants/T/resume", nil),
         ("DELETE", "/v1/admin/tenants/T?confirm=test", nil),
+        ("GET", "/v1/admin/tenants/T/export", nil),
         ("GET", "/v1/admin/jobs", nil),
         ("POST", "/v1/admin/jobs/cleanup/run", nil),
     ]

@@ -80,6 +80,15 @@ import Testing
             try await eventually("the tenant is served", within: .seconds(5)) {
                 try await instance.call("GET", "/v1/stats", key: newKey).status == 200
             }
+            let export = try await scratch.run([
+                "tenant", "export", id, "--url", instance.url, "--data", scratch("data"),
+            ])
+            #expect(export.end == .exited(0) && export.errors == "")
+            let lines = export.output.split(separator: "\n").map { JSONValue(String($0)) }
+            #expect(lines.first??["name"]?.text == "Zoë & co")
+            #expect(lines.count { $0?["type"]?.text == "key" } == 2)
+            #expect(lines.last??["lines"]?.integer == lines.count - 1)
+            #expect(!export.output.contains(newKey))
             _ = try await run(scratch, instance, "tenant", "suspend", id)
             let deleted = try await run(
                 scratch, instance, "tenant", "delete", id, "--confirm", "Zoë & co")
@@ -137,6 +146,10 @@ import Testing
             "breakwater: GET /v1/admin/tenants/\(none): 404 No such resource: no such tenant"
         ),
         (["tenant", "show", "../metrics"], 64, "Error: ../metrics is not an id"),
+        (
+            ["tenant", "export", none], 1,
+            "breakwater: GET /v1/admin/tenants/\(none)/export: 404 No such resource: no such tenant"
+        ),
         (
             ["tenant", "suspend", "00000000-0000-0000-0000-000000000000"], 1,
             "breakwater: POST /v1/admin/tenants/00000000-0000-0000-0000-000000000000/suspend: 409 "

@@ -16,7 +16,7 @@ import Testing
         (
             "help-tenant",
             [["help", "tenant"]]
-                + ["create", "list", "show", "suspend", "resume", "delete"].map {
+                + ["create", "list", "show", "suspend", "resume", "export", "delete"].map {
                     ["help", "tenant", $0]
                 }
         ),

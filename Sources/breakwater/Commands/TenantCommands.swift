@@ -1,10 +1,13 @@
 import ArgumentParser
+import Glibc
 import JSON
 
 struct TenantCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tenant", abstract: "Make, list, suspend, resume and delete tenants.",
-        subcommands: [Create.self, List.self, Show.self, Suspend.self, Resume.self, Delete.self])
+        commandName: "tenant", abstract: "Make, list, suspend, resume, export and delete tenants.",
+        subcommands: [
+            Create.self, List.self, Show.self, Suspend.self, Resume.self, Export.self, Delete.self,
+        ])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a tenant.")
@@ -78,4 +81,38 @@ struct TenantCommand: AsyncParsableCommand {
                 "DELETE", "/v1/admin/tenants/\(try checkedID(tenant))?" + query("confirm", confirm))
         }
     }
+
+    struct Export: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write all that is kept of a tenant to standard output, as JSON lines.")
+        @OptionGroup var options: ClientOptions
+        @Argument(help: "The tenant's id.") var tenant: String
+
+        func run() async throws {
+            let client = try options.client()
+            let path = "/v1/admin/tenants/\(try checkedID(tenant))/export"
+            do {
+                let end = try await onThread { try client.stream(path, to: writeAll) }
+                guard String(decoding: end, as: UTF8.self).contains(#"{"type": "end", "#) else {
+                    throw APIClient.Failure(description: "the export ends early; it is not whole")
+                }
+            } catch {
+                print("breakwater: \(describe(error))", to: .standardError)
+                throw ExitCode(1)
+            }
+        }
+    }
+}
+
+/// To standard output; false when that cannot be written to.
+private func writeAll(_ bytes: [UInt8]) -> Bool {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+        let count = unsafe rest.withUnsafeBytes { piece in
+            unsafe write(STDOUT_FILENO, piece.baseAddress, piece.count)
+        }
+        if count < 0, errno != EINTR { return false }
+        rest = rest.dropFirst(max(0, count))
+    }
+    return true
 }

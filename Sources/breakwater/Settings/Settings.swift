@@ -158,6 +158,9 @@ extension Settings {
         .int(
             "api.maxBatchBodyBytes", \.api.maxBatchBodyBytes, 1024...16_777_216,
             "longest JSON body of a batch of 1,000"),
+        .int(
+            "api.exportPageRows", \.api.exportPageRows, 10...5000,
+            "rows of an export that are read, held and sent at a time"),
         .duration(
             "api.storeRetryAfterS", \.api.storeRetryAfter, 1...300,
             "Retry-After while the database is away"),
