@@ -130,7 +130,8 @@ private func parse(_ bytes: [UInt8]) throws -> Answer {
         fields[line[..<colon].lowercased()] = String(line[line.index(colon, offsetBy: 2)...])
     }
     var body = bytes[end.upperBound...]
-    if fields["transfer-encoding"] == "chunked" { body = try joined(body)[...] }
+    // The answer to HEAD has none.
+    if fields["transfer-encoding"] == "chunked", !body.isEmpty { body = try joined(body)[...] }
     return Answer(
         status: status, fields: fields, text: String(decoding: body, as: UTF8.self))
 }

@@ -16,7 +16,7 @@ struct Worker: Sendable {
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
-        _ tell: @escaping Tell
+        _ failures: FailedKeys, _ loads: TenantLoads, _ tell: @escaping Tell
     ) throws {
         let loop = try EventLoop.start(name: "bw-loop-\(index)")
         self.loop = loop
@@ -33,7 +33,8 @@ struct Worker: Sendable {
         }
         writes = pipeline("writes")
         reads = pipeline("reads")
-        keys = KeyCache(on: loop, pipeline: reads, settings: settings.keys)
+        keys = KeyCache(
+            on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
     }
 
