@@ -74,7 +74,7 @@ struct Service: Sendable {
                 metricsPage: page, tell: tell)
             return Server(
                 on: worker.loop, endpoints: endpoints,
-                routes: try Routes(apiRoutes(services)),
+                routes: try Routes(apiRoutes(services), finish: settings.cors?.finish),
                 limits: settings.http, deadlines: settings.deadlines, observer: worker.metrics)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

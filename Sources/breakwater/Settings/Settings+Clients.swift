@@ -2,7 +2,7 @@ import API
 import HTTP
 import IO
 
-/// Settings about who stands between us and the clients.
+/// Settings about who stands between us and the clients, and on whose behalf browsers call.
 extension Setting {
     static let trustedProxies = Setting(
         name: "http.trustedProxies",
@@ -26,5 +26,19 @@ extension Setting {
         let trusted = $0.api.trustedProxies
         return (trusted.networks.map(\.description) + (trusted.unixSocket ? ["unix"] : []))
             .joined(separator: ",")
+    }
+
+    static let corsOrigins = Setting(
+        name: "http.corsOrigins",
+        help: "origins whose pages may call (CORS), like https://app.example.com; with commas"
+    ) { text, settings throws(SettingsError) in
+        let origins = text.split(separator: ",").map { String($0).trimmed }
+        do throws(CORS.Fault) {
+            settings.cors = try origins.isEmpty ? nil : CORS(origins: origins)
+        } catch {
+            throw SettingsError(error.description)
+        }
+    } show: {
+        $0.cors?.origins.joined(separator: ",") ?? ""
     }
 }

@@ -26,6 +26,7 @@ struct Settings: Sendable {
     var http = HTTPLimits()
     var deadlines = HTTPDeadlines()
     var api = APISettings()
+    var cors: CORS?
     var keys = KeyCache.Settings()
     var failedKeys = FailedKeys.Settings()
     var ledger = Ledger.Settings()
@@ -152,7 +153,7 @@ extension Settings {
         .duration(
             "http.writeStallS", \.deadlines.writeStall, 1...600,
             "longest that a client may read nothing"),
-        .trustedProxies,
+        .trustedProxies, .corsOrigins,
         .int("api.pageSize", \.api.pageSize, 1...200, "items of a page unless the caller says"),
         .int(
             "api.maxBodyBytes", \.api.maxBodyBytes, 1024...1_048_576,
