@@ -34,6 +34,9 @@ struct BatchRoutes {
         ) { call throws(Failure) in
             let items = try call.body(BatchInput.self).items
             let idempotency = try call.idempotency()
+            // What fills the ledger's queue is the items: they take places too.
+            call.caller.load.add(items.count - 1)
+            defer { call.caller.load.leave(items.count - 1) }
             let results = await withTaskGroup(of: (Int, [UInt8]).self) { group in
                 for (index, item) in items.enumerated() {
                     // Each item of a repeated call finds its own earlier answer.

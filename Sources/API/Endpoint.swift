@@ -1,5 +1,6 @@
 internal import ControlPlane
 internal import HTTP
+internal import IO
 internal import JSON
 internal import Postgres
 
@@ -21,7 +22,18 @@ struct Endpoint: Sendable {
             request throws(Problem) in
             do throws(Failure) {
                 let caller = try await authenticate(request, scopes, services)
-                return try await handler(Call(request: request, caller: caller))
+                let limit = services.settings.maxInFlightPerTenant
+                guard caller.load.enter(limit: limit) else {
+                    throw .problem(.tooManyInFlight(limit))
+                }
+                let call = Call(
+                    request: request, caller: caller, proxies: services.settings.trustedProxies)
+                do throws(Failure) {
+                    return givingBack(caller.load, after: try await handler(call))
+                } catch {
+                    caller.load.leave()
+                    throw error
+                }
             } catch {
                 throw services.problem(error, operationID, request)
             }
@@ -33,8 +45,35 @@ struct Endpoint: Sendable {
 struct Call: Sendable {
     let request: Request
     let caller: Caller
+    let proxies: TrustedProxies
 
-    var actor: Actor { Actor(caller.actor, requestID: request.id.description) }
+    var actor: Actor {
+        Actor(
+            caller.actor, requestID: request.id.description,
+            address: proxies.client(of: request))
+    }
+}
+
+/// Gives the place of a request back now that its answer is made; of a stream, when that is let go.
+private func givingBack(_ load: TenantLoad, after response: Response) -> Response {
+    guard case .stream(let produce) = response.body else {
+        load.leave()
+        return response
+    }
+    let place = Place(load)
+    var response = response
+    response.body = .stream { writer in
+        try await produce(writer)
+        withExtendedLifetime(place) {}
+    }
+    return response
+}
+
+/// A place that is given back with the last reference: a stream may never be asked for.
+private final class Place: Sendable {
+    private let load: TenantLoad
+    init(_ load: TenantLoad) { self.load = load }
+    deinit { load.leave() }
 }
 
 /// What a handler may throw: an answer already, or a domain error to be made one.
@@ -45,7 +84,7 @@ enum Failure: Error, Sendable {
 
 extension Services {
     /// The answer to a failure; what is a fault of ours is logged with its cause.
-    fileprivate func problem(
+    func problem(
         _ failure: Failure, _ operationID: String, _ request: Request
     ) -> Problem {
         switch failure {
@@ -58,7 +97,9 @@ extension Services {
                 tell(
                     .requestFailed(
                         operation: operationID, requestID: request.id.description,
-                        traceID: request.trace.traceID, cause: cause))
+                        traceID: request.trace.traceID,
+                        address: settings.trustedProxies.client(of: request)?.description,
+                        cause: cause))
             }
             return problem
         }
@@ -72,7 +113,8 @@ private func authenticate(
     guard let key = request.apiKey else { throw .problem(.noCredentials) }
     let caller: Caller
     do throws(ControlPlaneError) {
-        caller = try await services.keys.caller(for: key)
+        let proxies = services.settings.trustedProxies
+        caller = try await services.keys.caller(for: key) { proxies.client(of: request) }
     } catch {
         throw .domain(error)
     }

@@ -9,7 +9,11 @@ extension Problem {
         switch error {
         case .notFound(let what): self.init(.notFound, detail: "no such \(what)")
         case .badCredentials: self = .badCredentials
-        case .suspended: self.init(.forbidden, detail: "the tenant is suspended")
+        case .tooManyFailures(let wait):
+            self.init(
+                .tooManyRequests, detail: "too many wrong keys came from this address",
+                retryAfter: wait)
+        case .suspended: self.init(.tenantSuspended, detail: "an operator suspended the tenant")
         case .nameTaken:
             self.init(
                 .conflict, detail: "a tenant of this name exists",
@@ -45,6 +49,13 @@ extension Problem {
         case .conflict(let reason): self.init(.conflict, detail: reason)
         case .postgres(let error): self.init(error, retryAfter: retryAfter)
         }
+    }
+
+    /// Our own throttle, not a limit of a policy.
+    static func tooManyInFlight(_ limit: Int) -> Problem {
+        Problem(
+            .tooManyRequests, detail: "the tenant has \(limit) requests in hand here already",
+            retryAfter: .seconds(1))
     }
 
     /// No key at all: RFC 6750 section 3.1 wants the bare challenge then, without an error code.

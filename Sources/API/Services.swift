@@ -1,4 +1,5 @@
 package import ControlPlane
+package import HTTP
 package import Postgres
 
 /// What the handlers of one loop work with. Each loop has its own, so that a request and its answer
@@ -56,6 +57,12 @@ package struct APISettings: Hashable, Sendable {
     package var maxBodyBytes = 64 * 1024
     /// Octets of the JSON body of a batch: 1,000 items of 1 KiB.
     package var maxBatchBodyBytes = 1024 * 1024
+    /// Requests of one tenant in hand on this instance; the items of a batch count for themselves.
+    package var maxInFlightPerTenant = 2_000
+    /// Whose word about a client's address is taken.
+    package var trustedProxies = TrustedProxies()
+    /// Rows of a page of an export: each is one statement, and what is in memory at a time.
+    package var exportPageRows = 500
     /// How long callers are told to wait when the database is away.
     package var storeRetryAfter: Duration = .seconds(1)
 

@@ -269,12 +269,14 @@ private func created(
     ) { write(key.value, secret: secret, &$0) }
 }
 
-private func write(_ tenant: Tenant, _ writer: inout JSONWriter) {
+func write(_ tenant: Tenant, _ writer: inout JSONWriter) {
     writer.object {
         $0.member("id", tenant.id.description)
         $0.member("name", tenant.name)
         $0.member("createdAt", tenant.createdAt.description)
         $0.member("suspendedAt", orNull: tenant.suspendedAt?.description)
+        $0.member("suspendedReason", orNull: tenant.suspendedReason)
+        $0.member("deletedAt", orNull: tenant.deletedAt?.description)
     }
 }
 
@@ -304,5 +306,6 @@ private func write(_ entry: AuditEntry, _ writer: inout JSONWriter) {
         $0.member("reason", orNull: entry.reason)
         $0.member("detail", raw: Array(entry.detail.utf8))
         $0.member("requestId", orNull: entry.requestID)
+        $0.member("address", orNull: entry.address)
     }
 }

@@ -36,6 +36,9 @@ static const unsigned char m0009[] = {
 static const unsigned char m0010[] = {
 #embed "../../migrations/0010_breakers.sql"
 };
+static const unsigned char m0011[] = {
+#embed "../../migrations/0011_tenant_life.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -51,6 +54,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0008_decisions", m0008, sizeof m0008},
     {"0009_usage", m0009, sizeof m0009},
     {"0010_breakers", m0010, sizeof m0010},
+    {"0011_tenant_life", m0011, sizeof m0011},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

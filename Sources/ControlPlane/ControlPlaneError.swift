@@ -6,6 +6,8 @@ package enum ControlPlaneError: Error, Hashable, Sendable {
     case notFound(String)
     /// The key is unknown, malformed, revoked or expired; on purpose not told apart.
     case badCredentials
+    /// Too many wrong keys came from this address.
+    case tooManyFailures(retryAfter: Duration)
     /// The key is good and its tenant is suspended.
     case suspended
     /// A tenant of that name exists.

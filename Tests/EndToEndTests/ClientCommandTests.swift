@@ -64,6 +64,35 @@ import Testing
             #expect(Set(keys.compactMap { $0["id"]?.text }) == [oldID, new["id"]?.text ?? ""])
             #expect(keys.first { $0["id"]?.text == oldID }?["revokedAt"]?.text != nil)
             #expect(keys.allSatisfy { $0["key"] == nil })
+
+            let suspended = try await run(
+                scratch, instance, "tenant", "suspend", id, "--reason", "has not paid")
+            #expect(suspended["suspendedReason"]?.text == "has not paid")
+            try await eventually("the tenant is refused", within: .seconds(5)) {
+                try await instance.call("GET", "/v1/stats", key: newKey).status == 403
+            }
+            let kept = try await scratch.run([
+                "tenant", "delete", id, "--confirm", "Zoe & co", "--url", instance.url, "--data",
+                scratch("data"),
+            ])
+            #expect(kept.end == .exited(1) && kept.errors.contains("must be the tenant's name"))
+            #expect(try await run(scratch, instance, "tenant", "resume", id) == tenant)
+            try await eventually("the tenant is served", within: .seconds(5)) {
+                try await instance.call("GET", "/v1/stats", key: newKey).status == 200
+            }
+            let export = try await scratch.run([
+                "tenant", "export", id, "--url", instance.url, "--data", scratch("data"),
+            ])
+            #expect(export.end == .exited(0) && export.errors == "")
+            let lines = export.output.split(separator: "\n").map { JSONValue(String($0)) }
+            #expect(lines.first??["name"]?.text == "Zoë & co")
+            #expect(lines.count { $0?["type"]?.text == "key" } == 2)
+            #expect(lines.last??["lines"]?.integer == lines.count - 1)
+            #expect(!export.output.contains(newKey))
+            _ = try await run(scratch, instance, "tenant", "suspend", id)
+            let deleted = try await run(
+                scratch, instance, "tenant", "delete", id, "--confirm", "Zoë & co")
+            #expect(deleted["deletedAt"]?.text != nil)
             try await instance.stop()
         }
     }
@@ -117,6 +146,15 @@ import Testing
             "breakwater: GET /v1/admin/tenants/\(none): 404 No such resource: no such tenant"
         ),
         (["tenant", "show", "../metrics"], 64, "Error: ../metrics is not an id"),
+        (
+            ["tenant", "export", none], 1,
+            "breakwater: GET /v1/admin/tenants/\(none)/export: 404 No such resource: no such tenant"
+        ),
+        (
+            ["tenant", "suspend", "00000000-0000-0000-0000-000000000000"], 1,
+            "breakwater: POST /v1/admin/tenants/00000000-0000-0000-0000-000000000000/suspend: 409 "
+                + "Conflict with the current state: the fleet cannot be suspended"
+        ),
         (
             ["tenant", "list", "--limit", "0"], 1,
             "breakwater: GET /v1/admin/tenants?limit=0: 400 Invalid input: limit must be a whole "

@@ -16,7 +16,9 @@ import Testing
         (
             "help-tenant",
             [["help", "tenant"]]
-                + ["create", "list", "show"].map { ["help", "tenant", $0] }
+                + ["create", "list", "show", "suspend", "resume", "export", "delete"].map {
+                    ["help", "tenant", $0]
+                }
         ),
         (
             "help-key",

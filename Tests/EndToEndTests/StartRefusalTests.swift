@@ -68,6 +68,18 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             environment: ["DATABASE_URL_FILE": "/tmp/no/such/file"],
             "DATABASE_URL_FILE: cannot read /tmp/no/such/file"),
         Refusal(
+            "every origin", ["--set", "http.corsOrigins=*"],
+            "--set: http.corsOrigins must name each origin; * is not taken"),
+        Refusal(
+            "an origin with a path", ["--set", "http.corsOrigins=https://app.example.com/"],
+            "--set: http.corsOrigins must be origins like https://app.example.com, as browsers send "
+                + "them: lower case, no path, no standard port; not https://app.example.com/"),
+        Refusal(
+            "a proxy's network with bits too many",
+            ["--set", "http.trustedProxies=::1,10.0.0.1/8"],
+            "--set: http.trustedProxies must be addresses or networks like 10.0.0.0/8 or ::1, "
+                + "without bits behind the prefix, or unix; not 10.0.0.1/8"),
+        Refusal(
             "a URL of another database", environment: ["DATABASE_URL": "mysql://root:hush@db/x"],
             "environment: databaseURL must be a libpq URL, postgresql://user@host/database, or "
                 + "its keywords, host=... dbname=..."),

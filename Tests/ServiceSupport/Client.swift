@@ -10,9 +10,7 @@ package struct Answer: Sendable {
     package let text: String
 
     /// The body as JSON; nil if it is none.
-    package var json: JSONValue? {
-        try? JSONReader.decode(AnyJSON.self, from: Array(text.utf8)).value
-    }
+    package var json: JSONValue? { JSONValue(text) }
 
     /// The name after `urn:breakwater:problem:`.
     package var problem: String? {
@@ -26,6 +24,14 @@ private struct AnyJSON: JSONReadable {
 }
 
 extension JSONValue {
+    /// Nil if it is no JSON.
+    package init?(_ text: String) {
+        guard let read = try? JSONReader.decode(AnyJSON.self, from: Array(text.utf8)) else {
+            return nil
+        }
+        self = read.value
+    }
+
     package subscript(index: Int) -> JSONValue? {
         guard case .array(let elements) = self, elements.indices.contains(index) else { return nil }
         return elements[index]
@@ -123,7 +129,24 @@ private func parse(_ bytes: [UInt8]) throws -> Answer {
         guard let colon = line.firstIndex(of: ":") else { continue }
         fields[line[..<colon].lowercased()] = String(line[line.index(colon, offsetBy: 2)...])
     }
+    var body = bytes[end.upperBound...]
+    // The answer to HEAD has none.
+    if fields["transfer-encoding"] == "chunked", !body.isEmpty { body = try joined(body)[...] }
     return Answer(
-        status: status, fields: fields,
-        text: String(decoding: bytes[end.upperBound...], as: UTF8.self))
+        status: status, fields: fields, text: String(decoding: body, as: UTF8.self))
+}
+
+/// The chunks of a body without what stands between them, RFC 9112 section 7.1.
+private func joined(_ bytes: ArraySlice<UInt8>) throws -> [UInt8] {
+    var rest = bytes
+    var body: [UInt8] = []
+    while true {
+        guard let line = rest.firstIndex(of: UInt8(ascii: "\r")),
+            let size = Int(String(decoding: rest[..<line], as: UTF8.self), radix: 16),
+            rest.count >= line - rest.startIndex + size + 4
+        else { throw ClientFailure(reason: "the answer was cut off") }
+        if size == 0 { return body }
+        body += rest[(line + 2)..<(line + 2 + size)]
+        rest = rest[(line + 4 + size)...]
+    }
 }

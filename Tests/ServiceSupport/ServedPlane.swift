@@ -14,23 +14,25 @@ package struct Served: Sendable {
     package let routes: [Route]
 
     package static func with<Answer: Sendable>(
-        clock: TestClock? = nil, _ body: @Sendable (Served) async throws -> Answer
+        clock: TestClock? = nil, settings: APISettings = APISettings(),
+        _ body: @Sendable (Served) async throws -> Answer
     ) async throws -> Answer {
-        try await Plane.with(clock: clock) { plane in try await with(plane, body) }
+        try await Plane.with(clock: clock) { plane in try await with(plane, settings, body) }
     }
 
     package static func with<Answer: Sendable>(
-        _ plane: Plane, _ body: @Sendable (Served) async throws -> Answer
+        _ plane: Plane, _ settings: APISettings = APISettings(),
+        _ body: @Sendable (Served) async throws -> Answer
     ) async throws -> Answer {
         let readiness = Readiness()
         let metrics = LoopMetrics()
-        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob()]
+        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob(), TenantRemovalJob()]
         let scheduler = Scheduler(
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             pipeline: plane.reads,
-            jobs: jobs.map { JobSchedule($0) }, readiness: readiness,
+            jobs: jobs.map { JobSchedule($0) }, settings: settings, readiness: readiness,
             metricsPage: {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],

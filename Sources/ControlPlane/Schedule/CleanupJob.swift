@@ -126,7 +126,7 @@ package struct PartitionsJob: Job {
 }
 
 /// A JSON object of the numbers that are not 0.
-private func report(_ numbers: [(name: String, count: Int)]) -> String {
+func report(_ numbers: [(name: String, count: Int)]) -> String {
     let members = numbers.filter { $0.count != 0 }.map { "\"\($0.name)\": \($0.count)" }
     return "{" + members.joined(separator: ", ") + "}"
 }

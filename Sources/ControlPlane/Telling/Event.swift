@@ -12,7 +12,9 @@ package enum Event: Sendable {
     case migrationApplied(name: String, milliseconds: Int64)
     case jobFinished(name: String, outcome: String, milliseconds: Int64, detail: String)
     case jobLost(name: String, epoch: Int64)
-    case requestFailed(operation: String, requestID: String, traceID: String, cause: String)
+    /// `address` is the client's; nil on a Unix socket.
+    case requestFailed(
+        operation: String, requestID: String, traceID: String, address: String?, cause: String)
     case connectionRefused(reason: String, count: Int)
     case breakerMoved(BreakerKey, BreakerMove)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
@@ -71,10 +73,11 @@ package enum Event: Sendable {
                 ("durationMs", .integer(milliseconds)), ("detail", .json(detail)),
             ]
         case .jobLost(let name, let epoch): [("job", .text(name)), ("epoch", .integer(epoch))]
-        case .requestFailed(let operation, let requestID, let traceID, let cause):
+        case .requestFailed(let operation, let requestID, let traceID, let address, let cause):
             [
                 ("operation", .text(operation)), ("requestId", .text(requestID)),
-                ("traceId", .text(traceID)), ("cause", .text(cause)),
+                ("traceId", .text(traceID)), ("address", .text(address ?? "")),
+                ("cause", .text(cause)),
             ]
         case .connectionRefused(let reason, let count):
             [("reason", .text(reason)), ("count", .integer(Int64(count)))]

@@ -1,3 +1,4 @@
+package import IO
 package import Postgres
 
 /// One act of an administrator; its row is written in the transaction of the act.
@@ -11,6 +12,8 @@ package struct AuditEntry: Hashable, Sendable {
     /// JSON object; no secrets.
     package let detail: String
     package let requestID: String?
+    /// Where the call came from; nil for the service itself.
+    package let address: String?
 
     init(_ row: Row) throws(PostgresError) {
         id = try row.uuid("id")
@@ -21,17 +24,20 @@ package struct AuditEntry: Hashable, Sendable {
         reason = try row.textIfPresent("reason")
         detail = try row.json("detail")
         requestID = try row.textIfPresent("request_id")
+        address = try row.textIfPresent("address")
     }
 }
 
-/// Who did something, and in which request: what an audit row says beside the act itself.
+/// Who did something, in which request and from where: what an audit row says beside the act itself.
 package struct Actor: Hashable, Sendable {
     package let name: String
     package let requestID: String?
+    package let address: IPAddress?
 
-    package init(_ name: String, requestID: String? = nil) {
+    package init(_ name: String, requestID: String? = nil, address: IPAddress? = nil) {
         self.name = name
         self.requestID = requestID
+        self.address = address
     }
 
     package static let system = Actor("system")
@@ -45,23 +51,29 @@ package struct Actor: Hashable, Sendable {
             .auditInsert,
             [
                 .uuid(tenant.uuid), .uuid(.v7()), .text(name), .text(action), .text(target),
-                .text(reason), .jsonb(detail), .text(requestID),
+                .text(reason), .jsonb(detail), .text(requestID), .text(address?.description),
             ]
         )
     }
 }
 
 extension Statement {
-    fileprivate static let auditInsert = Statement(
-        "audit_insert",
-        """
-        INSERT INTO audit_entry (tenant_id, id, actor, action, target, reason, detail, request_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        """)
+    fileprivate static let auditInsert = Statement("audit_insert", auditInsert(from: 1))
+
+    /// Writes the row whose values are the parameters from that one on; a FROM may follow.
+    static func auditInsert(from first: Int) -> String {
+        let values = (first..<first + 8).map { "$\($0)" }.joined(separator: ", ")
+        return """
+            INSERT INTO audit_entry
+                (tenant_id, id, actor, action, target, reason, detail, request_id, address)
+            SELECT \(values), $\(first + 8)::inet
+            """
+    }
     static let auditPage = Statement(
         "audit_page",
         """
-        SELECT id, at, actor, action, target, reason, detail, request_id FROM audit_entry
+        SELECT id, at, actor, action, target, reason, detail, request_id, host(address) AS address
+        FROM   audit_entry
         WHERE  tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
         """)
 }

@@ -4,16 +4,16 @@ extension Statement {
     /// For the rest of this transaction: what an operator may see of the whole fleet.
     static let enterOperator = Statement("operator_enter", "SET LOCAL ROLE bw_operator")
 
+    static let tenantColumns = "id, name, created_at, suspended_at, suspended_reason, deleted_at"
     static let tenantInsert = Statement(
         "tenant_insert",
-        "INSERT INTO tenant (id, name) VALUES ($1, $2) RETURNING id, name, created_at, suspended_at"
-    )
+        "INSERT INTO tenant (id, name) VALUES ($1, $2) RETURNING \(tenantColumns)")
     static let tenantByID = Statement(
-        "tenant_by_id", "SELECT id, name, created_at, suspended_at FROM tenant WHERE id = $1")
+        "tenant_by_id", "SELECT \(tenantColumns) FROM tenant WHERE id = $1")
     static let tenantPage = Statement(
         "tenant_page",
         """
-        SELECT id, name, created_at, suspended_at FROM tenant
+        SELECT \(tenantColumns) FROM tenant
         WHERE  ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2
         """)
 

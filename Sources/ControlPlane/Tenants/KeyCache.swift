@@ -3,8 +3,8 @@ package import Postgres
 
 /// What this loop knows of API keys, so that a request on the hot path costs no SQL.
 ///
-/// The truth is polled: every `pollInterval` the keys changed within `changeSpan` are forgotten, so
-/// that a revocation holds on every instance within a second. While the database is away nothing can
+/// The truth is polled: every `pollInterval` the keys changed within `changeSpan` are due to be looked
+/// up again, so that a revocation holds on every instance within a second. While the database is away nothing can
 /// be revoked either, and what is known stays.
 package actor KeyCache: LoopBound {
     package struct Settings: Sendable {
@@ -30,7 +30,8 @@ package actor KeyCache: LoopBound {
         let isSuspended: Bool
         /// Wall clock of this machine; the key's own expiry, in microseconds.
         let expiresAt: Timestamp
-        let forgetAt: MonotonicInstant
+        /// When it must be looked up again.
+        var forgetAt: MonotonicInstant
     }
 
     private enum Known {
@@ -42,13 +43,26 @@ package actor KeyCache: LoopBound {
     private let settings: Settings
     private let pipeline: Pipeline
     private let lookups: Batcher<String, FoundKey?>
+    private let failures: FailedKeys
+    private let loads: TenantLoads
     private var known: [UInt64: Known] = [:]
+    /// When changes were last asked for with success.
+    private var polledAt = MonotonicInstant.now
     /// Rises with each forgetting: an answer that was on its way meanwhile is not remembered.
     private var generation = 0
     private var used: Set<String> = []
+    /// Keys looked up since the start.
+    package private(set) var lookupCount = 0
 
-    package init(on loop: EventLoop, pipeline: Pipeline, settings: Settings = Settings()) {
+    /// - Parameters:
+    ///   - failures: shared by all loops, as are the `loads`.
+    package init(
+        on loop: EventLoop, pipeline: Pipeline, settings: Settings = Settings(),
+        failures: FailedKeys = FailedKeys(), loads: TenantLoads = TenantLoads()
+    ) {
         self.loop = loop
+        self.failures = failures
+        self.loads = loads
         self.settings = settings
         self.pipeline = pipeline
         lookups = Batcher(on: loop) { ids in await findKeys(ids, pipeline) }
@@ -56,28 +70,46 @@ package actor KeyCache: LoopBound {
 
     /// Who calls with this key.
     ///
-    /// - Throws: `.badCredentials`, `.suspended`, or `.postgres` when it is not known and cannot be
-    ///   looked up.
-    package func caller(for key: [UInt8]) async throws(ControlPlaneError) -> Caller {
-        guard let id = APIKeySecret.identifier(of: key) else { throw .badCredentials }
+    /// - Parameter address: the client's. One from which too many wrong keys came gets nothing looked
+    ///   up any more; keys that are remembered go on working from there, also when they must be
+    ///   looked up again.
+    /// - Throws: `.badCredentials`, `.suspended`, `.tooManyFailures`, or `.postgres` when it is not known
+    ///   and cannot be looked up.
+    package func caller(
+        for key: [UInt8], from address: @Sendable () -> IPAddress? = { nil }
+    ) async throws(ControlPlaneError) -> Caller {
+        guard let id = APIKeySecret.identifier(of: key) else { throw refusal(address()) }
         let now = MonotonicInstant.now
         let entry: Entry
         switch known[id] {
         case .entry(let found) where found.forgetAt > now: entry = found
-        case .unknown(let until) where until > now: throw .badCredentials
+        case .unknown(let until) where until > now: throw refusal(address())
+        case .entry(let stale) where stale.hash == KeyHash(of: key):
+            guard let found = try await look(up: id) else { throw refusal(address()) }
+            entry = found
         default:
-            guard let found = try await look(up: id) else { throw .badCredentials }
+            let client = address()
+            if let wait = failures.wait(for: client) { throw .tooManyFailures(retryAfter: wait) }
+            guard let found = try await look(up: id) else { throw refusal(client) }
             entry = found
         }
         guard entry.hash == KeyHash(of: key), !entry.isRevoked, entry.expiresAt > .now else {
-            throw .badCredentials
+            throw refusal(address())
         }
         if entry.isSuspended { throw .suspended }
         return entry.caller
     }
 
+    /// A wrong key's answer, which is counted.
+    private func refusal(_ address: IPAddress?) -> ControlPlaneError {
+        if let wait = failures.wait(for: address) { return .tooManyFailures(retryAfter: wait) }
+        failures.note(address)
+        return .badCredentials
+    }
+
     private func look(up id: UInt64) async throws(ControlPlaneError) -> Entry? {
         let before = generation
+        lookupCount += 1
         let text = hexadecimal((0..<8).map { UInt8(truncatingIfNeeded: id >> (56 - 8 * $0)) })
         let found: FoundKey?
         do { found = try await lookups(text) } catch { throw .postgres(error) }
@@ -88,8 +120,8 @@ package actor KeyCache: LoopBound {
             return nil
         }
         let entry = Entry(
-            hash: found.hash, caller: found.caller, isRevoked: found.isRevoked,
-            isSuspended: found.isSuspended, expiresAt: found.caller.expiresAt ?? .distantFuture,
+            hash: found.hash, caller: found.caller(loads), isRevoked: found.isRevoked,
+            isSuspended: found.isSuspended, expiresAt: found.expiresAt ?? .distantFuture,
             forgetAt: now.advanced(by: settings.lifetime))
         if before == generation { known[id] = .entry(entry) }
         used.insert(text)
@@ -115,15 +147,27 @@ package actor KeyCache: LoopBound {
         }
     }
 
+    /// Has what changed looked up again; all, if the last poll was longer ago than what is asked for.
     private func forgetChanged() async {
-        let seconds = settings.changeSpan.milliseconds
-        guard let rows = try? await pipeline.execute(.changedKeys, [.int4(Int32(seconds))]),
-            !rows.isEmpty
+        let began = MonotonicInstant.now
+        let span = settings.changeSpan
+        guard
+            let rows = try? await pipeline.execute(.changedKeys, [.int4(Int32(span.milliseconds))])
         else { return }
+        let hasMissed = polledAt.duration(to: began) > span
+        polledAt = began
+        if rows.isEmpty && !hasMissed { return }
         generation += 1
-        for row in rows {
-            guard let text = try? row.text(0), let id = UInt64(text, radix: 16) else { continue }
-            known[id] = nil
+        let changed =
+            hasMissed
+            ? Array(known.keys) : rows.compactMap { try? UInt64($0.text(0), radix: 16) }
+        for id in changed {
+            if case .entry(var entry) = known[id] {
+                entry.forgetAt = began
+                known[id] = .entry(entry)
+            } else {
+                known[id] = nil
+            }
         }
     }
 
@@ -138,18 +182,27 @@ package actor KeyCache: LoopBound {
 
 private struct FoundKey: Sendable {
     let hash: KeyHash
-    let caller: Caller
+    let id: String
+    let tenant: Tenant.ID
+    let scopes: Scopes
+    let expiresAt: Timestamp?
     let isRevoked: Bool
     let isSuspended: Bool
 
     init(_ row: Row) throws(PostgresError) {
         hash = KeyHash(try row.bytes("hash"))
-        caller = Caller(
-            tenant: Tenant.ID(try row.uuid("tenant_id")), keyID: try row.text("id"),
-            scopes: Scopes(try row.texts("scopes")),
-            expiresAt: try row.timestampIfPresent("expires_at"))
+        id = try row.text("id")
+        tenant = Tenant.ID(try row.uuid("tenant_id"))
+        scopes = Scopes(try row.texts("scopes"))
+        expiresAt = try row.timestampIfPresent("expires_at")
         isRevoked = try row.bool("revoked")
         isSuspended = try row.bool("suspended")
+    }
+
+    func caller(_ loads: TenantLoads) -> Caller {
+        Caller(
+            tenant: tenant, keyID: id, scopes: scopes, expiresAt: expiresAt,
+            load: loads.load(of: tenant))
     }
 }
 
@@ -160,7 +213,7 @@ private func findKeys(
         var found: [String: FoundKey] = [:]
         for row in try await pipeline.execute(.findKeys, [.texts(ids)]) {
             let key = try FoundKey(row)
-            found[key.caller.keyID] = key
+            found[key.id] = key
         }
         return ids.map { .success(found[$0]) }
     } catch {

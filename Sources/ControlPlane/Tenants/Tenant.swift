@@ -18,13 +18,19 @@ package struct Tenant: Hashable, Sendable {
     package let id: ID
     package let name: String
     package let createdAt: Timestamp
+    /// While set, its keys are refused.
     package let suspendedAt: Timestamp?
+    package let suspendedReason: String?
+    /// Set for good: a job removes its rows.
+    package let deletedAt: Timestamp?
 
     init(_ row: Row) throws(PostgresError) {
         id = ID(try row.uuid("id"))
         name = try row.text("name")
         createdAt = try row.timestamp("created_at")
         suspendedAt = try row.timestampIfPresent("suspended_at")
+        suspendedReason = try row.textIfPresent("suspended_reason")
+        deletedAt = try row.timestampIfPresent("deleted_at")
     }
 }
 

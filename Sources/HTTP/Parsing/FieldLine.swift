@@ -72,6 +72,7 @@ extension RequestHead {
             let isKnown =
                 seen.first(.expect) && bytes.matches("100-continue", in: field.value)
             expectation = isKnown ? .continue100 : .unknown
+        case 6 where bytes.matches("origin", in: field.name): hasOrigin = true
         case 9 where bytes.matches("x-api-key", in: field.name):
             guard seen.first(.apiKey) else { throw .malformed("more than one X-API-Key") }
         case 10 where bytes.matches("connection", in: field.name):

@@ -1,17 +1,22 @@
-import IO
+package import IO
 
 /// Reads requests with their bodies from bytes that come in any pieces: parser and body decoder
 /// without a connection, for tests, the fuzzer and calls from inside.
 package struct MessageReader {
     private let limits: HTTPLimits
+    private let peer: IPAddress?
     private var random: RandomSource
     private var bytes: [UInt8] = []
     private var parser: RequestParser
     /// A request whose body is still coming.
     private var open: (request: Request, body: BodyDecoder, sink: BodySink)?
 
-    package init(limits: HTTPLimits = HTTPLimits(), random: RandomSource = RandomSource()) {
+    package init(
+        limits: HTTPLimits = HTTPLimits(), peer: IPAddress? = nil,
+        random: RandomSource = RandomSource()
+    ) {
         self.limits = limits
+        self.peer = peer
         self.random = random
         parser = RequestParser(limits: limits)
     }
@@ -32,7 +37,7 @@ package struct MessageReader {
                 let input = bytes
                 guard let length = try parser.parse(input.span) else { return }
                 let request = Request(
-                    parser.head, input.span.array(ByteRange(0, length)), peer: nil,
+                    parser.head, input.span.array(ByteRange(0, length)), peer: peer,
                     receivedAt: .now, random: &random)
                 bytes.removeFirst(length)
                 let sink = BodySink(limit: limits.bodyBytes)

@@ -32,6 +32,9 @@ struct RequestHead: Sendable {
     /// The value of a single `X-Request-Id`.
     var requestID = ByteRange.empty
 
+    /// Whether there is an `Origin`: a browser's page asks.
+    var hasOrigin = false
+
     /// RFC 9112 section 9.3.
     var keepsAlive: Bool { !asksClose && (minorVersion > 0 || asksKeepAlive) }
 }

@@ -21,6 +21,7 @@ extension ProblemType {
     package static let malformedJSON = ProblemType("malformed-json", 400, "Malformed JSON")
     package static let unauthorized = ProblemType("unauthorized", 401, "Valid credentials needed")
     package static let forbidden = ProblemType("forbidden", 403, "Not allowed")
+    package static let tenantSuspended = ProblemType("tenant-suspended", 403, "Tenant suspended")
     package static let notFound = ProblemType("not-found", 404, "No such resource")
     package static let methodNotAllowed = ProblemType(
         "method-not-allowed", 405, "Method not allowed here")
@@ -57,7 +58,8 @@ extension ProblemType {
         "http-version-not-supported", 505, "HTTP version not supported")
 
     package static let all: [ProblemType] = [
-        badRequest, validation, malformedJSON, unauthorized, forbidden, notFound, methodNotAllowed,
+        badRequest, validation, malformedJSON, unauthorized, forbidden, tenantSuspended,
+        notFound, methodNotAllowed,
         requestTimeout, conflict, preconditionFailed, bodyTooLarge, uriTooLong,
         unsupportedMediaType,
         expectationFailed, idempotencyMismatch, costExceedsLimit, tooManyOperations,

@@ -26,7 +26,9 @@ extension Connection {
         let context = ResponseWriter.Context(
             id: id, isHTTP10: false, isHead: unanswered?.head.method == .head, keepsAlive: false)
         do throws(Interruption) {
-            let response = Response(problem, requestID: id)
+            let response =
+                unanswered.map { server.routes.answer($0, refusedBy: problem) }
+                ?? Response(problem, requestID: id)
             let sent = try await write(response, context, &wire)
             server.observer?.finished(
                 Exchange(

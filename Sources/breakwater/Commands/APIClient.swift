@@ -22,10 +22,43 @@ struct APIClient {
         throw Failure(description: "\(method) \(path): \(status) \(Self.words(of: answer))")
     }
 
-    private final class Collected { var bytes: [UInt8] = [] }
+    /// Passes an answer on while it comes, however long it is; answers its last octets. Blocks.
+    ///
+    /// - Parameter take: gets it piece by piece; false gives up.
+    /// - Throws: as `call`; then nothing was passed on, or the answer was cut off.
+    func stream(
+        _ path: String, to take: @escaping ([UInt8]) -> Bool
+    ) throws(Failure) -> [UInt8] {
+        let (status, answer) = try send("GET", path, nil, take)
+        if (200..<300).contains(status) { return answer }
+        throw Failure(description: "GET \(path): \(status) \(Self.words(of: answer))")
+    }
+
+    /// What came: all of it, or where it is passed on, the end of it.
+    private final class Collected {
+        static let limit = 16 << 20
+        static let tail = 256
+        let status: () -> Int
+        let take: (([UInt8]) -> Bool)?
+        var bytes: [UInt8] = []
+
+        init(status: @escaping () -> Int, _ take: (([UInt8]) -> Bool)?) {
+            self.status = status
+            self.take = take
+        }
+
+        /// False gives up.
+        func add(_ piece: [UInt8]) -> Bool {
+            bytes += piece
+            guard let take, status() == 200 else { return bytes.count <= Self.limit }
+            bytes.removeFirst(max(0, bytes.count - Self.tail))
+            return take(piece)
+        }
+    }
 
     private func send(
-        _ method: String, _ path: String, _ body: [UInt8]?
+        _ method: String, _ path: String, _ body: [UInt8]?,
+        _ take: (([UInt8]) -> Bool)? = nil
     ) throws(Failure) -> (status: Int, body: [UInt8]) {
         guard let handle = unsafe curl_easy_init() else {
             throw Failure(description: "out of memory")
@@ -38,7 +71,7 @@ struct APIClient {
         if body != nil {
             unsafe fields = curl_slist_append(fields, "Content-Type: application/json")
         }
-        let collected = Collected()
+        let collected = Collected(status: { unsafe bw_curl_status(handle) }, take)
         if url.hasPrefix("unix:") {
             _ = unsafe bw_curl_set_text(
                 handle, CURLOPT_UNIX_SOCKET_PATH, String(url.dropFirst("unix:".count)))
@@ -49,7 +82,12 @@ struct APIClient {
         _ = unsafe bw_curl_set_text(handle, CURLOPT_CUSTOMREQUEST, method)
         _ = unsafe bw_curl_set_list(handle, CURLOPT_HTTPHEADER, fields)
         _ = unsafe bw_curl_set_number(handle, CURLOPT_CONNECTTIMEOUT, 5)
-        _ = unsafe bw_curl_set_number(handle, CURLOPT_TIMEOUT, 30)
+        if take == nil {
+            _ = unsafe bw_curl_set_number(handle, CURLOPT_TIMEOUT, 30)
+        } else {
+            _ = unsafe bw_curl_set_number(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
+            _ = unsafe bw_curl_set_number(handle, CURLOPT_LOW_SPEED_TIME, 30)
+        }
         _ = unsafe bw_curl_set_number(handle, CURLOPT_NOSIGNAL, 1)
         if let body {
             _ = unsafe bw_curl_set_number(handle, CURLOPT_POSTFIELDSIZE, body.count)
@@ -62,8 +100,7 @@ struct APIClient {
                 let collected = unsafe Unmanaged<Collected>.fromOpaque(context)
                     .takeUnretainedValue()
                 let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: size * count)
-                unsafe collected.bytes.append(contentsOf: buffer)
-                return collected.bytes.count > 16 << 20 ? 0 : size * count
+                return unsafe collected.add(Array(buffer)) ? size * count : 0
             }, Unmanaged.passUnretained(collected).toOpaque())
         let code = withExtendedLifetime(collected) { unsafe curl_easy_perform(handle) }
         guard code == CURLE_OK else {

@@ -49,45 +49,6 @@ struct ClientOptions: ParsableArguments {
     }
 }
 
-struct TenantCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "tenant", abstract: "Make and list tenants.",
-        subcommands: [Create.self, List.self, Show.self])
-
-    struct Create: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Make a tenant.")
-        @OptionGroup var options: ClientOptions
-        @Argument(help: "Its name, 1 to 100 characters.") var name: String
-
-        func run() async throws {
-            var writer = JSONWriter()
-            writer.object { $0.member("name", name) }
-            try await options.show("POST", "/v1/admin/tenants", body: writer.bytes)
-        }
-    }
-
-    struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List tenants, a page at a time.")
-        @OptionGroup var options: ClientOptions
-        @Option(help: "Items of a page, 1 to 200.") var limit: Int = 200
-        @Option(help: "nextCursor of the page before.") var cursor: String?
-
-        func run() async throws {
-            try await options.show("GET", "/v1/admin/tenants?limit=\(limit)" + cursorQuery(cursor))
-        }
-    }
-
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show one tenant.")
-        @OptionGroup var options: ClientOptions
-        @Argument(help: "The tenant's id.") var tenant: String
-
-        func run() async throws {
-            try await options.show("GET", "/v1/admin/tenants/\(try checkedID(tenant))")
-        }
-    }
-}
-
 struct KeyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "key", abstract: "Make, list, rotate and revoke API keys.",
@@ -212,10 +173,14 @@ private func baseURL(_ given: String?) throws -> String {
     return base
 }
 
-/// Escaped but for the unreserved characters of RFC 3986, 2.3: a cursor is what the caller types.
-private func cursorQuery(_ cursor: String?) -> String {
-    guard let cursor else { return "" }
-    return cursor.utf8.reduce(into: "&cursor=") { query, byte in
+/// `&cursor=...`, or nothing.
+func cursorQuery(_ cursor: String?) -> String {
+    cursor.map { "&" + query("cursor", $0) } ?? ""
+}
+
+/// Escaped but for the unreserved characters of RFC 3986, 2.3: a value is what the caller types.
+func query(_ name: String, _ value: String) -> String {
+    value.utf8.reduce(into: name + "=") { query, byte in
         switch byte {
         case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e:
             query.unicodeScalars.append(Unicode.Scalar(byte))
@@ -227,7 +192,7 @@ private func cursorQuery(_ cursor: String?) -> String {
 }
 
 /// An id may stand in a path as it is: letters, digits and hyphens.
-private func checkedID(_ text: String) throws -> String {
+func checkedID(_ text: String) throws -> String {
     guard !text.isEmpty,
         text.utf8.allSatisfy({
             $0 == 0x2d || (0x30...0x39).contains($0) || (0x61...0x7a).contains($0 | 0x20)

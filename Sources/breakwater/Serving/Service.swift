@@ -51,11 +51,12 @@ struct Service: Sendable {
 
     private func serve(_ database: Database, _ instance: String, _ stop: Stop) async throws {
         let readiness = Readiness()
+        let (failures, loads) = (FailedKeys(settings.failedKeys), TenantLoads())
         let workers = try (0..<settings.loops).map {
-            try Worker($0, settings, database, readiness, instance, tell)
+            try Worker($0, settings, database, readiness, instance, failures, loads, tell)
         }
         let jobs: [any Job] = [
-            CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(),
+            CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
         ]
         let jobLoop = workers[0].loop
         let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
@@ -73,7 +74,8 @@ struct Service: Sendable {
                 jobs: jobs.map { JobSchedule($0) }, settings: settings.api, readiness: readiness,
                 metricsPage: page, tell: tell)
             return Server(
-                on: worker.loop, endpoints: endpoints, routes: try Routes(apiRoutes(services)),
+                on: worker.loop, endpoints: endpoints,
+                routes: try Routes(apiRoutes(services), finish: settings.cors?.finish),
                 limits: settings.http, deadlines: settings.deadlines, observer: worker.metrics)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -17,7 +17,7 @@ struct Worker: Sendable {
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
-        _ instance: String, _ tell: @escaping Tell
+        _ instance: String, _ failures: FailedKeys, _ loads: TenantLoads, _ tell: @escaping Tell
     ) throws {
         let loop = try EventLoop.start(name: "bw-loop-\(index)")
         self.loop = loop
@@ -34,7 +34,8 @@ struct Worker: Sendable {
         }
         writes = pipeline("writes")
         reads = pipeline("reads")
-        keys = KeyCache(on: loop, pipeline: reads, settings: settings.keys)
+        keys = KeyCache(
+            on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
         breakers = Breakers(
             on: loop, pipeline: reads, instance: instance, settings: settings.breakers, tell: tell)

@@ -26,7 +26,9 @@ struct Settings: Sendable {
     var http = HTTPLimits()
     var deadlines = HTTPDeadlines()
     var api = APISettings()
+    var cors: CORS?
     var keys = KeyCache.Settings()
+    var failedKeys = FailedKeys.Settings()
     var ledger = Ledger.Settings()
     var breakers = Breakers.Settings()
     var cleanup = CleanupJob.Settings()
@@ -152,6 +154,7 @@ extension Settings {
         .duration(
             "http.writeStallS", \.deadlines.writeStall, 1...600,
             "longest that a client may read nothing"),
+        .trustedProxies, .corsOrigins,
         .int("api.pageSize", \.api.pageSize, 1...200, "items of a page unless the caller says"),
         .int(
             "api.maxBodyBytes", \.api.maxBodyBytes, 1024...1_048_576,
@@ -159,6 +162,12 @@ extension Settings {
         .int(
             "api.maxBatchBodyBytes", \.api.maxBatchBodyBytes, 1024...16_777_216,
             "longest JSON body of a batch of 1,000"),
+        .int(
+            "api.maxInFlightPerTenant", \.api.maxInFlightPerTenant, 1...1_000_000,
+            "requests of a tenant in hand at a time on an instance; past it 429"),
+        .int(
+            "api.exportPageRows", \.api.exportPageRows, 10...5000,
+            "rows of an export that are read, held and sent at a time"),
         .duration(
             "api.storeRetryAfterS", \.api.storeRetryAfter, 1...300,
             "Retry-After while the database is away"),
@@ -166,6 +175,15 @@ extension Settings {
             "keys.pollMs", \.keys.pollInterval, 50...800,
             "how often changed keys are asked for; a revocation is promised within 1 s"),
         .duration("keys.lifetimeS", \.keys.lifetime, 1...3600, "longest that a key is remembered"),
+        .int(
+            "keys.failuresPerMinute", \.failedKeys.perMinute, 1...1_000_000,
+            "wrong keys a minute from one client address; past it 429 without a look-up"),
+        .int(
+            "keys.failureBurst", \.failedKeys.burst, 1...1_000_000,
+            "wrong keys from one client address at once"),
+        .int(
+            "keys.failureAddresses", \.failedKeys.addresses, 100...1_000_000,
+            "client addresses with wrong keys that are watched; all beyond share one bucket"),
     ]
 
     private static let ledgerAndJobs: [Setting] = [

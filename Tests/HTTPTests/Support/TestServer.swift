@@ -9,7 +9,7 @@ import Testing
 func withServer(
     _ routes: [Route], unix: Bool = false,
     limits: HTTPLimits = HTTPLimits(), deadlines: HTTPDeadlines = .patient,
-    observer: (any HTTPObserver)? = nil,
+    observer: (any HTTPObserver)? = nil, finish: Routes.Finish? = nil,
     _ body: (Address, Server) async throws -> Void
 ) async throws {
     let loop = try EventLoop.start(name: "http-test")
@@ -19,7 +19,7 @@ func withServer(
         : .tcp(host: "127.0.0.1", port: 0)
     let endpoint = try Listener.open(asked)
     let server = Server(
-        on: loop, endpoints: [endpoint], routes: try Routes(routes), limits: limits,
+        on: loop, endpoints: [endpoint], routes: try Routes(routes, finish: finish), limits: limits,
         deadlines: deadlines, observer: observer)
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask(executorPreference: loop) { try await server.run() }

@@ -1,0 +1,118 @@
+/// One table that holds rows of tenants. `all` is the one list: removal and export read it, and a test
+/// holds it, column by column, against the catalogue.
+package struct TenantTable: Sendable {
+    package let name: String
+    /// What makes a row unique beside its tenant, with the types.
+    package let key: [(column: String, type: KeyType)]
+    package let removal: Removal
+    package let export: Export
+
+    package enum KeyType: String, Sendable {
+        case text, uuid, smallint, bigint, bytea, timestamptz
+
+        /// Before any value that there is.
+        var least: String {
+            switch self {
+            case .text, .bytea: ""
+            case .uuid: "00000000-0000-0000-0000-000000000000"
+            case .smallint: "-32768"
+            case .bigint: "-9223372036854775808"
+            case .timestamptz: "-infinity"
+            }
+        }
+    }
+
+    package enum Removal: Sendable {
+        /// A few rows, gone with the row of `tenant` by their foreign key.
+        case cascade
+        /// Any number, so in transactions of some thousand rows.
+        case chunks
+    }
+
+    package enum Export: Sendable {
+        /// A line a row, of this `type`, with these columns; the others stay in the database.
+        case lines(_ type: String, _ columns: [String], hidden: [String] = [])
+        /// What is of no use outside, or not for outside.
+        case none(_ reason: String)
+    }
+
+    package static let all = [
+        TenantTable(
+            name: "api_key", key: [("id", .text)], removal: .cascade,
+            export: .lines(
+                "key",
+                [
+                    "id", "name", "scopes", "created_at", "created_by", "expires_at",
+                    "last_used_at", "revoked_at", "revoked_reason", "replaces", "changed_at",
+                ], hidden: ["hash"])),
+        TenantTable(
+            name: "policy", key: [("operation", .text)], removal: .cascade,
+            export: .lines(
+                "policy",
+                [
+                    "operation", "version", "limits", "on_outage", "hot_window_s", "long_window_s",
+                    "created_at", "updated_at", "updated_by", "override", "override_until",
+                    "override_reason", "override_by",
+                ])),
+        TenantTable(
+            name: "policy_set", key: [], removal: .cascade,
+            export: .lines(
+                "settings", ["version", "counts_all", "long_ops", "default_max_per_hour"])),
+        TenantTable(
+            name: "operation", key: [("op", .smallint)], removal: .cascade,
+            export: .lines("operation", ["op", "name", "created_at"])),
+        TenantTable(
+            name: "request_record", key: [("id", .uuid), ("at", .timestamptz)], removal: .chunks,
+            export: .lines(
+                "record", ["id", "at", "op", "units", "labels", "refunded_units", "refunded_at"])),
+        TenantTable(
+            name: "refund", key: [("op", .smallint), ("at", .timestamptz), ("request_id", .uuid)],
+            removal: .chunks,
+            export: .lines("refund", ["op", "at", "request_id", "units", "created_at"])),
+        log("usage_log", "log"), log("usage_log_long", "longLog"),
+        // After the logs: a roll-up that is under way may still add to them.
+        rollUp("usage_minute", "minute"), rollUp("usage_hour", "hour"),
+        TenantTable(
+            name: "event", key: [("at", .timestamptz), ("id", .uuid)], removal: .chunks,
+            export: .lines("event", ["id", "at", "name", "fields"])),
+        TenantTable(
+            name: "breaker", key: [("id", .text)], removal: .chunks,
+            export: .lines(
+                "breaker", ["id", "version", "generation", "state", "machine", "updated_at"])),
+        TenantTable(
+            name: "breaker_event", key: [("breaker", .text), ("generation", .bigint)],
+            removal: .chunks,
+            export: .lines(
+                "breakerEvent",
+                [
+                    "breaker", "generation", "at", "from_state", "to_state", "cause", "failures",
+                    "open_until", "instance", "actor", "reason",
+                ])),
+        TenantTable(
+            name: "audit_entry", key: [("id", .uuid)], removal: .chunks,
+            export: .lines(
+                "audit",
+                [
+                    "id", "at", "actor", "action", "target", "reason", "detail", "request_id",
+                    "address",
+                ])),
+        TenantTable(
+            name: "idempotency", key: [("key_hash", .bytea)], removal: .chunks,
+            export: .none("replies to repeated calls, kept for a day, by hashes")),
+        TenantTable(
+            name: "task", key: [("id", .uuid)], removal: .chunks,
+            export: .none("work of the service itself")),
+    ]
+
+    private static func log(_ name: String, _ type: String) -> TenantTable {
+        TenantTable(
+            name: name, key: [("op", .smallint), ("at", .timestamptz)], removal: .chunks,
+            export: .lines(type, ["op", "at", "units", "cum"]))
+    }
+
+    private static func rollUp(_ name: String, _ type: String) -> TenantTable {
+        TenantTable(
+            name: name, key: [("op", .smallint), ("at", .timestamptz)], removal: .chunks,
+            export: .lines(type, ["op", "at", "units", "denied_calls", "denied_units"]))
+    }
+}
