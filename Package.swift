@@ -80,7 +80,7 @@ let package = Package(
             dependencies: [
                 "ControlPlane", "Postgres", "IO", "JSON", "TestSupport", "ServiceSupport",
             ],
-            swiftSettings: strict),
+            exclude: ["Messages"], swiftSettings: strict),
         .testTarget(
             name: "APITests",
             dependencies: [

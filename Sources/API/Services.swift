@@ -13,6 +13,8 @@ package struct Services: Sendable {
     package let directory: Directory
     package let jobs: [JobSchedule]
     package let settings: APISettings
+    package let classifier: Classifier
+    package let retries: RetryPolicy
     package let readiness: Readiness
     /// The page of metrics of the whole process.
     package let metricsPage: @Sendable () async -> String
@@ -20,8 +22,9 @@ package struct Services: Sendable {
 
     package init(
         keys: KeyCache, ledger: Ledger, breakers: Breakers, pipeline: Pipeline,
-        jobs: [JobSchedule],
-        settings: APISettings = APISettings(), readiness: Readiness,
+        jobs: [JobSchedule], settings: APISettings = APISettings(),
+        classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
+        readiness: Readiness,
         metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
     ) {
         self.keys = keys
@@ -31,6 +34,8 @@ package struct Services: Sendable {
         directory = Directory(pipeline)
         self.jobs = jobs
         self.settings = settings
+        self.classifier = classifier
+        self.retries = retries
         self.readiness = readiness
         self.metricsPage = metricsPage
         self.tell = tell

@@ -1,3 +1,5 @@
+internal import IO
+
 /// Everything worth telling. The log, the metrics and the alerts read it; nothing else prints.
 package enum Event: Sendable {
     case serviceStarting(version: String, loops: Int)
@@ -17,6 +19,7 @@ package enum Event: Sendable {
         operation: String, requestID: String, traceID: String, address: String?, cause: String)
     case connectionRefused(reason: String, count: Int)
     case breakerMoved(BreakerKey, BreakerMove)
+    case tryFinished(RetryExecutor.Subject, TryRecord)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
 
     package enum Level: String, Sendable { case info, warning, error }
@@ -38,6 +41,7 @@ package enum Event: Sendable {
         case .requestFailed: "request_failed"
         case .connectionRefused: "connection_refused"
         case .breakerMoved: "breaker_moved"
+        case .tryFinished: "try_finished"
         case .audited: "audited"
         }
     }
@@ -48,6 +52,7 @@ package enum Event: Sendable {
         case .breakerMoved(_, let move): move.to == "CLOSED" ? .info : .warning
         case .requestFailed: .error
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
+        case .tryFinished(_, let record): record.outcome == .failed ? .warning : .info
         default: .info
         }
     }
@@ -88,6 +93,15 @@ package enum Event: Sendable {
                 ("cause", .text(move.cause.rawValue)), ("generation", .integer(move.generation)),
                 ("failureCount", .integer(Int64(move.failureCount))),
             ]
+        case .tryFinished(let subject, let record):
+            [
+                ("operation", .text(subject.operation)),
+                ("tenant", .text(subject.tenant.description)),
+                ("provider", .text(subject.provider)), ("attempt", .integer(Int64(record.number))),
+                ("durationMs", .integer(record.duration.milliseconds)),
+                ("outcome", .text(record.outcome.rawValue)),
+            ] + (record.kind.map { [("kind", .text($0.rawValue))] } ?? [])
+                + (record.wait.map { [("waitMs", .integer($0.milliseconds))] } ?? [])
         case .audited(let action, let tenant, let actor, let target):
             [
                 ("action", .text(action)), ("tenant", .text(tenant.description)),

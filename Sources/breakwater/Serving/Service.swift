@@ -70,9 +70,9 @@ struct Service: Sendable {
         let servers = try zip(workers, endpoints.byLoop).map { worker, endpoints in
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
-                pipeline: worker.reads,
-                jobs: jobs.map { JobSchedule($0) }, settings: settings.api, readiness: readiness,
-                metricsPage: page, tell: tell)
+                pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings.api,
+                classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
+                readiness: readiness, metricsPage: page, tell: tell)
             return Server(
                 on: worker.loop, endpoints: endpoints,
                 routes: try Routes(apiRoutes(services), finish: settings.cors?.finish),

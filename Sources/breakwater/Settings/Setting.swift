@@ -1,3 +1,4 @@
+import ControlPlane
 import IO
 
 /// One thing that an operator may set: its name, what it takes, and why it is as it is.
@@ -87,6 +88,26 @@ extension Setting {
         } show: {
             let value = $0[keyPath: path]
             return "\(isMilliseconds ? value.milliseconds : value.components.seconds)"
+        }
+    }
+
+    /// Waits in milliseconds with commas between, 1 to 20 of at most an hour each.
+    static func milliseconds(
+        _ name: String, _ path: any WritableKeyPath<Settings, [Int]> & Sendable, _ help: String
+    ) -> Setting {
+        Setting(name: name, help: help) { text, settings throws(SettingsError) in
+            let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+            let waits = parts.compactMap { Int(String($0).trimmed) }
+            let range = 0...RetryPolicy.longestWait
+            guard (1...20).contains(parts.count), waits.count == parts.count,
+                waits.allSatisfy(range.contains)
+            else {
+                throw SettingsError(
+                    "must be 1 to 20 whole numbers from 0 to \(range.upperBound) (ms), with commas")
+            }
+            settings[keyPath: path] = waits
+        } show: {
+            $0[keyPath: path].map(String.init).joined(separator: ",")
         }
     }
 

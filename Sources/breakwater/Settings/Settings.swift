@@ -33,6 +33,9 @@ struct Settings: Sendable {
     var breakers = Breakers.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
+    var classifier = Classifier.Settings()
+    var retry = RetryPolicy.Settings()
+    var retryBudget = RetryBudget.Settings()
     var statementTimeout: Duration = .seconds(5)
     var lockTimeout: Duration = .seconds(2)
     var databaseDeadline: Duration = .seconds(8)
@@ -49,7 +52,8 @@ struct Settings: Sendable {
 
 extension Settings {
     /// The table. Order is that of the docs.
-    static let table: [Setting] = service + database + limits + ledgerAndJobs + breakerTable
+    static let table: [Setting] =
+        service + database + limits + ledgerAndJobs + breakerTable + retries
 
     private static let service: [Setting] = [
         Setting(
