@@ -3,11 +3,12 @@ SHELL := /bin/bash
 # A crash under the address sanitizer would hang in the backtracer.
 export SWIFT_BACKTRACE := enable=no
 
-.PHONY: help run build release test soak format lint clean deps
+.PHONY: help run build release test bench soak format lint clean deps
 
 help:
 	@echo "make run      build and serve with a private PostgreSQL; prints where and with which key"
 	@echo "make test     everything that must hold; installs what it needs"
+	@echo "make bench    measure beside others; see docs/benchmarks.md"
 	@echo "make soak     the long runs: full counts, kills, load"
 	@echo "make format   swift format over the sources"
 
@@ -25,6 +26,9 @@ release: deps
 
 test: deps
 	@Scripts/test
+
+bench: deps
+	@Scripts/bench
 
 soak: deps
 	@Scripts/soak

@@ -13,16 +13,39 @@ package final class LoopMetrics: HTTPObserver {
     private static let boundsInNanoseconds = bounds.map { Int64($0 * 1e9) }
 
     struct Series: Sendable {
-        var byStatus: [UInt16: Int] = [:]
+        /// Nil until the first request.
+        var operation: String?
+        /// A handful of codes: found sooner by looking through them than by hashing.
+        var byStatus: [(code: UInt16, count: Int)] = []
         var buckets = [Int](repeating: 0, count: bounds.count + 1)
         var sum: Int64 = 0  // nanoseconds
+
+        mutating func count(_ code: UInt16, times: Int = 1) {
+            if let index = byStatus.firstIndex(where: { $0.code == code }) {
+                byStatus[index].count += times
+            } else {
+                byStatus.append((code, times))
+            }
+        }
+
+        mutating func add(_ other: Series) {
+            operation = operation ?? other.operation
+            for (code, times) in other.byStatus { count(code, times: times) }
+            for index in buckets.indices { buckets[index] += other.buckets[index] }
+            sum += other.sum
+        }
     }
 
     struct State: Sendable {
-        var operations: [String: Series] = [:]
+        /// By the route's place in the list of routes, from 1; what no route took comes first.
+        var operations: [Series] = []
         var open = 0
         var accepted = 0
         var ends: [ConnectionEnd: Int] = [:]
+
+        mutating func makeRoom(for place: Int) {
+            while operations.count <= place { operations.append(Series()) }
+        }
     }
 
     private let state = Mutex(State())
@@ -33,20 +56,16 @@ package final class LoopMetrics: HTTPObserver {
         let nanoseconds = exchange.duration.nanoseconds
         let bucket =
             Self.boundsInNanoseconds.firstIndex { nanoseconds <= $0 } ?? Self.bounds.count
+        let place = exchange.route.map { $0 + 1 } ?? 0
         state.withLock { state in
-            // One look-up, in place.
-            Self.count(
-                &state.operations[exchange.operationID ?? "none", default: Series()],
-                exchange.status.code, bucket, nanoseconds)
+            state.makeRoom(for: place)
+            if state.operations[place].operation == nil {
+                state.operations[place].operation = exchange.operationID ?? "none"
+            }
+            state.operations[place].count(exchange.status.code)
+            state.operations[place].buckets[bucket] += 1
+            state.operations[place].sum += nanoseconds
         }
-    }
-
-    private static func count(
-        _ series: inout Series, _ status: UInt16, _ bucket: Int, _ nanoseconds: Int64
-    ) {
-        series.byStatus[status, default: 0] += 1
-        series.buckets[bucket] += 1
-        series.sum += nanoseconds
     }
 
     package func opened(peer: IPAddress?) {
@@ -101,21 +120,20 @@ package struct MetricsPage {
             total.open += state.open
             total.accepted += state.accepted
             total.ends.merge(state.ends, uniquingKeysWith: +)
-            for (operation, series) in state.operations {
-                var sum = total.operations[operation] ?? LoopMetrics.Series()
-                sum.byStatus.merge(series.byStatus, uniquingKeysWith: +)
-                sum.sum += series.sum
-                for index in sum.buckets.indices { sum.buckets[index] += series.buckets[index] }
-                total.operations[operation] = sum
+            total.makeRoom(for: state.operations.count - 1)
+            for (place, series) in state.operations.enumerated() {
+                total.operations[place].add(series)
             }
         }
     }
 
     private mutating func requests(_ state: LoopMetrics.State) {
-        let operations = state.operations.sorted { $0.key < $1.key }
+        let operations = state.operations
+            .compactMap { series in series.operation.map { (key: $0, value: series) } }
+            .sorted { $0.key < $1.key }
         family("breakwater_http_requests_total", "counter", "Requests by operation and status.")
         for (operation, series) in operations {
-            for (status, count) in series.byStatus.sorted(by: { $0.key < $1.key }) {
+            for (status, count) in series.byStatus.sorted(by: { $0.code < $1.code }) {
                 sample(
                     "breakwater_http_requests_total",
                     [("operation", operation), ("status", "\(status)")], count)

@@ -29,10 +29,13 @@ import Synchronization
     private nonisolated(unsafe) var thread = pthread_t()
 
     // The rest belongs to the loop's thread.
+    /// Read, swapped and stored whole, as `firstDue`: then accesses need no check at run time.
     private nonisolated(unsafe) var jobs: [UnownedJob] = []
     private nonisolated(unsafe) var spareJobs: [UnownedJob] = []
     private nonisolated(unsafe) var sources: [(any Source)?] = []
     private nonisolated(unsafe) var timers = TimerHeap()
+    /// When the first timer is due.
+    private nonisolated(unsafe) var firstDue = MonotonicInstant.distantFuture
     private nonisolated(unsafe) var endOfTurn: [() -> Void] = []
 
     /// Starts a loop on a thread of its own.
@@ -62,8 +65,10 @@ import Synchronization
         // The thread waits for `thread` to be written before it runs anything.
         let gate = unsafe Unmanaged.passRetained(self)
         let code = inbox.withLock { _ in
-            unsafe pthread_create(
-                &thread, nil,
+            var created = pthread_t()
+            defer { unsafe thread = created }
+            return unsafe pthread_create(
+                &created, nil,
                 { context in
                     guard let context = unsafe context else { return nil }
                     let loop = unsafe Unmanaged<EventLoop>.fromOpaque(context).takeRetainedValue()
@@ -100,10 +105,17 @@ import Synchronization
     package nonisolated func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isCurrent {
-            unsafe jobs.append(job)
+            append(job)
         } else {
             post { $0.jobs.append(job) }
         }
+    }
+
+    private nonisolated func append(_ job: UnownedJob) {
+        var queue: [UnownedJob] = []
+        unsafe swap(&queue, &jobs)
+        queue.append(job)
+        unsafe swap(&queue, &jobs)
     }
 
     /// Runs `action` on the loop's thread, from any thread.
@@ -184,6 +196,7 @@ import Synchronization
     func enqueue(_ timer: LoopTimer) {
         checkIsolated()
         unsafe timers.insert(timer)
+        noteFirstTimer()
     }
 
     /// Runs `action` once, when this turn's jobs are done and before the loop waits.
@@ -214,7 +227,7 @@ import Synchronization
         let (isStopping, actions) = inbox.withLock { state in
             state.isArmed = false
             if !state.jobs.isEmpty {
-                unsafe jobs.append(contentsOf: state.jobs)
+                for job in state.jobs { append(job) }
                 state.jobs.removeAll(keepingCapacity: true)
             }
             return (state.isStopping, Self.takeActions(&state))
@@ -254,8 +267,9 @@ import Synchronization
 
     private func waitMilliseconds() -> Int32 {
         if unsafe !jobs.isEmpty { return 0 }
-        guard let first = unsafe timers.first else { return -1 }
-        let wait = MonotonicInstant.now.duration(to: first).nanoseconds
+        let due = unsafe firstDue
+        if due == .distantFuture { return -1 }
+        let wait = due.nanoseconds &- MonotonicInstant.now.nanoseconds
         if wait <= 0 { return 0 }
         return Int32(min((wait + 999_999) / 1_000_000, 60_000))
     }
@@ -273,11 +287,16 @@ import Synchronization
     }
 
     private func fireTimers() {
-        guard let first = unsafe timers.first else { return }
+        let due = unsafe firstDue
+        if due == .distantFuture { return }
         let now = MonotonicInstant.now
-        guard first <= now else { return }
-        for timer in unsafe timers.popDue(at: now) { timer.action() }
+        guard due <= now else { return }
+        let timers = unsafe timers.popDue(at: now)
+        noteFirstTimer()
+        for timer in timers { timer.action() }
     }
+
+    private func noteFirstTimer() { unsafe firstDue = timers.first ?? .distantFuture }
 
     private nonisolated func wake() {
         var one: UInt64 = 1

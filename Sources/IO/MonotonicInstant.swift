@@ -34,13 +34,7 @@ package struct MonotonicInstant: InstantProtocol, Hashable, Sendable {
 
 extension Duration {
     /// This duration in whole nanoseconds, clamped to what 64 bits hold (292 years).
-    package var nanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        if overflow { return seconds < 0 ? .min : .max }
-        let (sum, carried) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
-        return carried ? (seconds < 0 ? .min : .max) : sum
-    }
+    package var nanoseconds: Int64 { Int64(clamping: attoseconds / 1_000_000_000) }
 
     /// This duration in whole milliseconds, rounded down.
     package var milliseconds: Int64 { nanoseconds / 1_000_000 }

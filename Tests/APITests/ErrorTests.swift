@@ -1,3 +1,4 @@
+import ControlPlane
 import JSON
 import ServiceSupport
 import TestSupport

@@ -36,10 +36,10 @@ extension Span where Element == UInt8 {
     /// A copy of the bytes of `range`.
     func array(_ range: ByteRange) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count)
-        var copy = [UInt8]()
-        copy.reserveCapacity(range.count)
-        copy.append(self, in: range)
-        return copy
+        return unsafe withUnsafeBufferPointer { bytes in
+            unsafe Array(
+                UnsafeBufferPointer(rebasing: bytes[range.lowerBound..<range.upperBound]))
+        }
     }
 
     /// The text of `range`; what is not UTF-8 becomes U+FFFD.

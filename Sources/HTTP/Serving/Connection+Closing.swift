@@ -32,7 +32,7 @@ extension Connection {
             let sent = try await write(response, context, &wire)
             server.observer?.finished(
                 Exchange(
-                    request: unanswered, id: id, operationID: nil, status: response.status,
+                    route: nil, operationID: nil, status: response.status,
                     duration: .zero, bytesIn: 0, bytesOut: sent))
             await linger(&wire)
         } catch {

@@ -44,11 +44,12 @@ extension Connection {
     }
 
     func report(_ request: Request, _ match: Routes.Match, _ status: Status, _ bytesOut: Int) {
-        var operationID: String?
-        if case .route(let index) = match { operationID = server.routes.all[index].operationID }
+        var route: Int?
+        if case .route(let index) = match { route = index }
         server.observer?.finished(
             Exchange(
-                request: request, id: request.id, operationID: operationID, status: status,
+                route: route,
+                operationID: route.map { server.routes.all[$0].operationID }, status: status,
                 duration: request.receivedAt.duration(to: .now),
                 bytesIn: request.headBytes.count + request.body.count, bytesOut: bytesOut))
     }

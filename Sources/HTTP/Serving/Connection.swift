@@ -6,6 +6,10 @@ package import IO
 /// cannot make us hold more than one buffer of its pipelined requests.
 package actor Connection: LoopBound {
     package nonisolated let loop: EventLoop
+    /// As the protocol has it, but without its way to `loop`: each request asks three times.
+    package nonisolated var unownedExecutor: UnownedSerialExecutor {
+        unsafe loop.asUnownedSerialExecutor()
+    }
     let socket: Socket
     let server: ServerState
     let peer: IPAddress?

@@ -17,9 +17,8 @@ extension HTTPObserver {
 
 /// One request and its answer, as an observer sees them.
 package struct Exchange: Sendable {
-    /// Nil if the parser refused the bytes.
-    package let request: Request?
-    package let id: RequestID
+    /// The route's place in the list of routes; nil if there is no route.
+    package let route: Int?
     /// The route's; nil if there is no route.
     package let operationID: String?
     package let status: Status
