@@ -39,6 +39,9 @@ static const unsigned char m0010[] = {
 static const unsigned char m0011[] = {
 #embed "../../migrations/0011_tenant_life.sql"
 };
+static const unsigned char m0012[] = {
+#embed "../../migrations/0012_ledger_speed.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -55,6 +58,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0009_usage", m0009, sizeof m0009},
     {"0010_breakers", m0010, sizeof m0010},
     {"0011_tenant_life", m0011, sizeof m0011},
+    {"0012_ledger_speed", m0012, sizeof m0012},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -6,6 +6,8 @@ import Synchronization
 ///
 /// `BREAKWATER_TEST_CRASH=batch.sent:200` sends SIGKILL to this process when the step is reached for
 /// the 200th time; `batch.sent:200:/path/postmaster.pid` to the process that the file names.
+/// `BREAKWATER_TEST_CRASH=@/path` waits for a file at that path to say so, `batch.sent:1` for the next time,
+/// and takes it away: for tests that strike again and again.
 package enum CrashPoint: String, Sendable {
     /// A batch has been handed to PostgreSQL and is not answered.
     case batchSent = "batch.sent"
@@ -31,17 +33,24 @@ package enum CrashPoint: String, Sendable {
             }
         }
 
-        private static let plan: Plan? = {
-            guard let text = unsafe getenv("BREAKWATER_TEST_CRASH") else { return nil }
-            return Plan(unsafe String(cString: text))
-        }()
+        private static let order: String? = unsafe getenv("BREAKWATER_TEST_CRASH").map {
+            unsafe String(cString: $0)
+        }
+        private static let plan = order.flatMap { Plan($0) }
+        /// Where a plan may come to lie.
+        private static let planFile = order.flatMap {
+            $0.hasPrefix("@") ? String($0.dropFirst()) : nil
+        }
         private static let reached = Atomic<Int>(0)
+
+        private var isPlanned: Bool { Self.planFile != nil || Self.plan?.point == rawValue }
     #endif
 
     /// Tells that the step was reached.
     @inline(__always) package func reached() {
         #if DEBUG
             if let plan = Self.plan, plan.point == rawValue { Self.strike(plan) }
+            if let file = Self.planFile { takePlan(from: file) }
         #endif
     }
 
@@ -49,24 +58,40 @@ package enum CrashPoint: String, Sendable {
     /// then, and no answer has come.
     @inline(__always) package func reached(atEndOfTurnOf loop: EventLoop) {
         #if DEBUG
-            if Self.plan?.point == rawValue { loop.atEndOfTurn { reached() } }
+            if isPlanned { loop.atEndOfTurn { reached() } }
         #endif
     }
 
     #if DEBUG
+        private func takePlan(from file: String) {
+            guard let plan = Self.text(of: file).flatMap({ Plan($0) }), plan.point == rawValue,
+                unsafe unlink(file) == 0
+            else { return }
+            Self.kill(plan)
+        }
+
         private static func strike(_ plan: Plan) {
             guard reached.add(1, ordering: .relaxed).newValue == plan.count else { return }
+            kill(plan)
+        }
+
+        private static func kill(_ plan: Plan) {
             guard let pidFile = plan.pidFile else {
-                kill(getpid(), SIGKILL)
+                Glibc.kill(getpid(), SIGKILL)
                 return
             }
-            var text = [CChar](repeating: 0, count: 32)
-            let descriptor = unsafe open(pidFile, O_RDONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { return }
+            // Its first line.
+            let pid = text(of: pidFile)?.split(separator: "\n").first.flatMap { Int32($0) }
+            if let pid, pid > 1 { Glibc.kill(pid, SIGKILL) }
+        }
+
+        private static func text(of file: String) -> String? {
+            var bytes = [UInt8](repeating: 0, count: 512)
+            let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { return nil }
             defer { close(descriptor) }
-            guard unsafe read(descriptor, &text, text.count - 1) > 0 else { return }
-            let pid = unsafe atoi(text)
-            if pid > 1 { kill(pid, SIGKILL) }
+            let count = unsafe read(descriptor, &bytes, bytes.count)
+            return count > 0 ? String(decoding: bytes.prefix(count), as: UTF8.self) : nil
         }
     #endif
 }

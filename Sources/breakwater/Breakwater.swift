@@ -14,5 +14,6 @@ struct Breakwater: AsyncParsableCommand {
         subcommands: [
             Serve.self, Migrate.self, TenantCommand.self, KeyCommand.self, Health.self,
             SettingsCommand.self, Simulate.self,
+            SettingsCommand.self, Bench.self, BenchLedger.self,
         ])
 }

@@ -28,6 +28,7 @@ import Testing
         ("help-health", [["help", "health"]]),
         ("help-settings", [["help", "settings"]]),
         ("help-simulate", [["help", "simulate"]]),
+        ("help-bench", [["help", "bench"]]),
         // The default is half the machine's cores.
         ("settings", [["settings", "--set", "loops=1"]]),
     ]

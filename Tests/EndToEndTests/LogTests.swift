@@ -8,10 +8,11 @@ import Testing
     /// An instance that has met all that it logs: a password in its URL, keys good and bad in
     /// every place where callers put them, a lost connection, a fault of ours.
     @Test func `is one JSON object a line, with no key and no password in it`() async throws {
-        try await Database.with { url, scratch in
+        try await Database.with(ownSessions: true) { url, scratch in
             let password = "sesame-\(UInt64.random(in: .min ... .max))"
             let instance = try await scratch.serve(
-                database: "\(url) password='\(password)'", set: ["cleanup.intervalS": "1"])
+                database: "\(url) password='\(password)'", isPooled: false,
+                set: ["cleanup.intervalS": "1"])
             let tenant = try await instance.tenant()
             let other = try await instance.tenant("other")
             let keys = [Instance.operatorKey, tenant.key, other.key]

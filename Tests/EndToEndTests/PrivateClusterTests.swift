@@ -150,7 +150,9 @@ import Testing
             }
             let socket = try pidFile(scratch)[4]
             let second = try await scratch.serve(
-                database: "postgresql:///breakwater?host=\(socket)&user=breakwater", data: "other")
+                database: "postgresql:///breakwater?host=\(socket)&user=breakwater",
+                isPooled: false,
+                data: "other")
             let key = try await first.tenant().key
             #expect(try await record(at: first, key) == 1)
             #expect(try await record(at: second, key) == 2)

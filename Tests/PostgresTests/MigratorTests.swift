@@ -18,7 +18,7 @@ import Testing
     }
 
     @Test func `applies what is missing, once`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             let conninfo = Conninfo(url: url, instance: "seven")
             let migrator = Migrator(conninfo, Self.list)
             #expect(try migrator.pending() == Self.list)
@@ -42,7 +42,7 @@ import Testing
     }
 
     @Test func `lists what it would do without doing it`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             _ = try Migrator(Conninfo(url: url), Array(Self.list.prefix(1))).migrate()
             let pending = try Migrator(Conninfo(url: url), Self.list).pending()
             #expect(pending.map(\.description) == ["0002_fish"])
@@ -51,7 +51,7 @@ import Testing
     }
 
     @Test func `refuses a file that was changed after it was applied`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             _ = try Migrator(Conninfo(url: url), Self.list).migrate()
             var changed = Self.list
             changed[0] = Migration(version: 1, name: "pond", sql: "CREATE TABLE pond ()")
@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test func `leaves nothing of a file that fails`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             let list =
                 Self.list + [
                     Migration(version: 3, name: "bad", sql: "CREATE TABLE half (); SELECT 1/0")
@@ -81,7 +81,7 @@ import Testing
     }
 
     @Test func `refuses a file that ends its transaction`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             let list = [Migration(version: 1, name: "early", sql: "SELECT 1; COMMIT")]
             #expect(throws: MigrationError.endedTransaction("0001_early")) {
                 try Migrator(Conninfo(url: url), list).migrate()
@@ -101,7 +101,7 @@ import Testing
     }
 
     @Test func `starts on a newer schema only if that allows it`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             let conninfo = Conninfo(url: url)
             let gentle = Migration(version: 3, name: "gentle", sql: "", minimumBinary: 2)
             _ = try Migrator(conninfo, Self.list + [gentle]).migrate()
@@ -114,7 +114,7 @@ import Testing
     }
 
     @Test func `waits for another that is at work, and finds nothing left to do`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             let slow =
                 Self.list + [
                     Migration(version: 3, name: "slow", sql: "SELECT pg_sleep(0.2)"),
@@ -136,7 +136,7 @@ import Testing
     }
 
     @Test func `gives up on another that works too long`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             _ = try Migrator(Conninfo(url: url), []).migrate()
             let holder = try Session(Conninfo(url: url))
             try holder.run("BEGIN")
@@ -148,7 +148,7 @@ import Testing
     }
 
     @Test func `gives way to those who hold a lock, and tries again`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             _ = try Migrator(Conninfo(url: url), Self.list).migrate()
             let list =
                 Self.list + [

@@ -95,7 +95,7 @@ import Testing
     }
 
     @Test func `sets its session up`() async throws {
-        try await withPipeline { settings in
+        try await withPipeline(ownSessions: true) { settings in
             settings.conninfo = Conninfo(url: settings.conninfo.url, instance: "seven")
             settings.statementTimeout = .milliseconds(1_234)
             settings.planCacheMode = "force_generic_plan"
@@ -130,7 +130,7 @@ import Testing
     }
 
     @Test func `prepares a statement once, and again when its table changed`() async throws {
-        try await withPipeline { pipeline, url in
+        try await withPipeline(ownSessions: true) { pipeline, url in
             let session = try Session(Conninfo(url: url))
             try session.run("CREATE TABLE shape AS SELECT 1::int4 AS a")
             let star = Statement("star", "SELECT * FROM shape")
@@ -149,7 +149,7 @@ import Testing
     }
 
     @Test func `prepares again what the session has forgotten`() async throws {
-        try await withPipeline { pipeline, _ in
+        try await withPipeline(ownSessions: true) { pipeline, _ in
             _ = try await pipeline.execute(.selectOne)
             _ = try await pipeline.execute(Statement("", "DEALLOCATE ALL"))
             #expect(try await pipeline.execute(.selectOne).only().int(0) == 1)

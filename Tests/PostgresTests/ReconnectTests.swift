@@ -9,7 +9,7 @@ import Testing
     private static let pid = Statement("pid", "SELECT pg_backend_pid()")
 
     @Test func `tells those whose answer was due, and serves the next`() async throws {
-        try await withPipeline { pipeline, url in
+        try await withPipeline(ownSessions: true) { pipeline, url in
             let pid = try await pipeline.execute(Self.pid).only().int32(0)
             let caller = Caller(loop: pipeline.loop, pipeline: pipeline)
             async let outcomes = caller.outcomes([
@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func `tells its readiness as it changes`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             try await withLoop { loop in
                 let changes = Changes()
                 let pipeline = Pipeline(on: loop, Pipeline.Settings(url: url)) { isReady in
@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func `says that an unfinished transaction was not applied`() async throws {
-        try await withPipeline { pipeline, url in
+        try await withPipeline(ownSessions: true) { pipeline, url in
             let session = try Session(Conninfo(url: url))
             try session.run("CREATE TABLE item (id int8)")
             await #expect(throws: PostgresError.connectionLost(.notApplied)) {
@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test func `gives up a connection that does not answer in time`() async throws {
-        try await withPipeline {
+        try await withPipeline(ownSessions: true) {
             $0.deadline = .milliseconds(100)
         } _: { pipeline, _ in
             let caller = Caller(loop: pipeline.loop, pipeline: pipeline)
@@ -79,7 +79,7 @@ import Testing
     }
 
     @Test func `drops a server that only reads`() async throws {
-        try await withPipeline { pipeline, url in
+        try await withPipeline(ownSessions: true) { pipeline, url in
             let session = try Session(Conninfo(url: url))
             try session.run("CREATE TABLE item (id int8)")
             let readOnly = Statement("", "SET default_transaction_read_only = on")
@@ -118,7 +118,7 @@ import Testing
     }
 
     @Test func `answers what it has before it closes`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             try await withLoop { loop in
                 let pipeline = Pipeline(on: loop, Pipeline.Settings(url: url))
                 try await withThrowingTaskGroup(of: Void.self) { group in

@@ -93,7 +93,7 @@ import Testing
     }
 
     @Test func `sees and writes its tenant's rows alone`() async throws {
-        try await TestDatabase.withDatabase { url in
+        try await TestDatabase.withDatabase(ownSessions: true) { url in
             try Session(Conninfo(url: url)).run(Self.schema)
             var settings = Pipeline.Settings(url: url)
             settings.role = "transaction_test"
@@ -159,7 +159,7 @@ import Testing
     }
 
     @Test func `in steps whose body stalls loses its connection, not the pipeline`() async throws {
-        try await withPipeline {
+        try await withPipeline(ownSessions: true) {
             $0.idleInTransactionTimeout = .milliseconds(50)
         } _: {
             pipeline, url in

@@ -3,14 +3,18 @@ import Postgres
 import TestSupport
 
 /// Runs `body` with a pipeline that is being run on `loop`, on a fresh database.
+///
+/// - Parameter ownSessions: never through a pooler.
 func withPipeline<Answer: Sendable>(
+    ownSessions: Bool = false,
     _ change: @Sendable (inout Pipeline.Settings) -> Void = { _ in },
     _ body: @Sendable (Pipeline, _ url: String) async throws -> Answer
 ) async throws -> Answer {
-    try await TestDatabase.withDatabase { url in
+    try await TestDatabase.withDatabase(ownSessions: ownSessions) { url in
         var settings = Pipeline.Settings(url: url)
         settings.minBackoff = .milliseconds(10)
         settings.maxBackoff = .milliseconds(50)
+        settings.ownsSession = ownSessions || !TestDatabase.isPooled
         change(&settings)
         return try await withLoop { loop in
             let pipeline = Pipeline(on: loop, settings)

@@ -60,8 +60,9 @@ package struct Plane: Sendable {
         url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
         breakers: Breakers.Settings
     ) {
-        var wanted = Pipeline.Settings(url: url)
+        var wanted = Pipeline.Settings(url: TestDatabase.serving(url))
         wanted.role = "bw_app"
+        wanted.ownsSession = !TestDatabase.isPooled
         wanted.connectWait = .seconds(10)
         self.url = url
         self.loop = loop
@@ -110,6 +111,7 @@ private enum Template {
     private static func make() throws -> String {
         let url = try TestDatabase.makeKeptDatabase("bw_template")
         _ = try Migrator(Conninfo(url: url), Schema.migrations).migrate()
+        if TestDatabase.isPooled { try Session(Conninfo(url: url)).run("ALTER ROLE bw_app LOGIN") }
         return "bw_template"
     }
 }

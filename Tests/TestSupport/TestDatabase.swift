@@ -7,7 +7,17 @@ internal import Synchronization
 ///
 /// The cluster's folder is kept in /tmp between runs, so that only the first pays for `initdb`, and
 /// the cluster that a crashed run left behind is taken over by the next. Its `fsync` is off.
+///
+/// With `BREAKWATER_TEST_POOLER_URL` tests reach their databases through that pooler, which passes every
+/// name and user on; databases are made and dropped, and schemas migrated, past it. See
+/// `Scripts/pgbouncer-test`.
 package enum TestDatabase {
+    /// A pooler in transaction mode, whose sessions are not the tests' own.
+    private static let pooler = environment("BREAKWATER_TEST_POOLER_URL").map {
+        Conninfo(url: $0, instance: "test")
+    }
+    package static var isPooled: Bool { pooler != nil }
+
     /// What tests connect with; its `url` names the maintenance database.
     private static let server: Result<Conninfo, any Error> = Result { try start() }
     private static let cluster = Mutex<PrivateCluster?>(nil)
@@ -17,10 +27,13 @@ package enum TestDatabase {
 
     /// Gives `body` the URL of a fresh database and drops it afterwards.
     ///
-    /// - Parameter template: a database to copy, e.g. one with the schema in it, that nobody is
-    ///   connected to.
+    /// - Parameters:
+    ///   - template: a database to copy, e.g. one with the schema in it, that nobody is
+    ///     connected to.
+    ///   - ownSessions: the test is about what a session keeps, so never through a pooler.
     package static func withDatabase<Answer>(
-        template: String? = nil, _ body: (_ url: String) async throws -> Answer
+        template: String? = nil, ownSessions: Bool = false,
+        _ body: (_ url: String) async throws -> Answer
     ) async throws -> Answer {
         await places.take()
         defer { places.giveBack() }
@@ -31,13 +44,23 @@ package enum TestDatabase {
         try session.run("CREATE DATABASE \"\(name)\"" + copy)
         let outcome: Result<Answer, any Error>
         do {
-            outcome = .success(try await body(try server.onDatabase(name).url))
+            outcome = .success(try await body(try (ownSessions ? server : pooler ?? server).onDatabase(name).url))
         } catch {
             outcome = .failure(error)
         }
         try session.run("DROP DATABASE IF EXISTS \"\(name)\" WITH (FORCE)")
         return try outcome.get()
     }
+
+    /// The way to the same database past the pooler, if there is one.
+    package static func direct(_ url: String) throws -> String {
+        guard isPooled else { return url }
+        let rows = try Session(Conninfo(url: url)).execute("SELECT current_database()::text")
+        return try server.get().onDatabase(try rows.only().text(0)).url
+    }
+
+    /// The same as the role of the service, which a pooler's sessions cannot be told to enter.
+    package static func serving(_ url: String) -> String { isPooled ? url + " user=bw_app" : url }
 
     /// Makes a database that stays until the next run, replacing one of that name; answers its URL.
     package static func makeKeptDatabase(_ name: String) throws -> String {
@@ -49,8 +72,8 @@ package enum TestDatabase {
     }
 
     private static func start() throws -> Conninfo {
-        if let url = unsafe getenv("BREAKWATER_TEST_DATABASE_URL") {
-            return Conninfo(url: unsafe String(cString: url), instance: "test")
+        if let url = environment("BREAKWATER_TEST_DATABASE_URL") {
+            return Conninfo(url: url, instance: "test")
         }
         let cluster = try startCluster()
         self.cluster.withLock { $0 = cluster }
@@ -58,6 +81,10 @@ package enum TestDatabase {
         let conninfo = Conninfo(url: cluster.url(database: "postgres"), instance: "test")
         try dropLeftovers(conninfo)
         return conninfo
+    }
+
+    private static func environment(_ name: String) -> String? {
+        unsafe getenv(name).map { unsafe String(cString: $0) }
     }
 
     /// The first folder that no other test process works on.

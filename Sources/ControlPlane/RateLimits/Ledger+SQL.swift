@@ -1,5 +1,5 @@
 internal import IO
-internal import Postgres
+package import Postgres
 
 extension Statement {
     static let acquire = Statement(
@@ -19,7 +19,7 @@ extension Statement {
 }
 
 /// Decides a batch, in as many statements as its number of keys demands.
-func decideAll(
+package func decideAll(
     _ calls: [LedgerCall], maxKeys: Int, now: Timestamp?, _ pipeline: Pipeline
 ) async -> [Result<LedgerDecision, PostgresError>] {
     var answers: [Result<LedgerDecision, PostgresError>] = []

@@ -110,9 +110,11 @@ package struct PartitionsJob: Job {
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
         do throws(PostgresError) {
             var made: [(String, Int)] = []
+            // Each one that is there costs each decision a look, so the next hour's comes late.
+            let next = try await pipeline.execute(.makeNextPartition).only().int32(0)
+            made.append(("usage_log", Int(next)))
             for (parent, ahead) in [
-                ("usage_log", 2), ("usage_log_long", 2), ("request_record", 2), ("usage_minute", 2),
-                ("event", 3),
+                ("usage_log_long", 2), ("request_record", 2), ("usage_minute", 2), ("event", 3),
             ] {
                 let rows = try await pipeline.execute(
                     .makePartitions, [.text(parent), .timestamp(nil), .int4(Int32(ahead))])
@@ -143,6 +145,13 @@ func errorDetail(_ error: ControlPlaneError) -> String {
 extension Statement {
     fileprivate static let shortLockWait = Statement(
         "lock_wait_short", "SET LOCAL lock_timeout = '200ms'")
+    /// The present one too: after a pause of the job, or at the turn of the hour.
+    fileprivate static let makeNextPartition = Statement(
+        "partition_make_next",
+        """
+        SELECT bw_make_partitions('usage_log', NULL, 0)
+             + bw_make_partitions('usage_log', clock_timestamp() + interval '15 minutes', 0)
+        """)
     fileprivate static let partitionDetach = Statement(
         "partition_detach",
         "SELECT bw_detach_partition($1, clock_timestamp() - $2 * interval '1 millisecond')")

@@ -80,13 +80,16 @@ extension StructuredValue {
     }
 
     private static func quoted(_ text: String) -> String? {
-        guard text.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) else { return nil }
-        var quoted = "\""
-        for character in text {
-            if character == "\"" || character == "\\" { quoted += "\\" }
-            quoted.append(character)
+        var quoted: [UInt8] = [UInt8(ascii: "\"")]
+        for byte in text.utf8 {
+            guard (0x20..<0x7F).contains(byte) else { return nil }
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                quoted.append(UInt8(ascii: "\\"))
+            }
+            quoted.append(byte)
         }
-        return quoted + "\""
+        quoted.append(UInt8(ascii: "\""))
+        return String(decoding: quoted, as: UTF8.self)
     }
 
     /// `( ALPHA / "*" ) *( tchar / ":" / "/" )`, section 3.3.4.

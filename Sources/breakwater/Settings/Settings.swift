@@ -201,8 +201,8 @@ extension Settings {
             "ledger.maxBatchKeys", \.ledger.maxBatchKeys, 1...10_000,
             "keys in one statement, each a lock of the server"),
         .duration(
-            "ledger.retentionS", \.ledger.retention, 3600...2_678_400,
-            "how long records are kept at least"),
+            "ledger.retentionS", \.ledger.retention, 1...2_678_400,
+            "how long records are kept at least; never under the longest window, an hour or more"),
         .optionalInt(
             "ledger.defaultMaxPerHour", \.ledger.defaultMaxPerHour, 0...1_000_000_000,
             "hourly limit of operations without a policy, where the tenant sets none; none if not given"

@@ -13,15 +13,21 @@ enum Database {
                 ["migrate", "--data", scratch("data")], environment: ["DATABASE_URL": url])
         }
         guard outcome.end == .exited(0) else { throw Failure("migrate: \(outcome.errors)") }
+        if TestDatabase.isPooled { try await execute(url, "ALTER ROLE bw_app LOGIN") }
         return name
     }
 
     /// Gives `body` a folder and a fresh database with the schema; both go afterwards.
+    ///
+    /// - Parameter ownSessions: never through a pooler.
     static func with<Answer: Sendable>(
+        ownSessions: Bool = false,
         _ body: @Sendable (_ url: String, Scratch) async throws -> Answer
     ) async throws -> Answer {
         let template = try await template.value
-        return try await TestDatabase.withDatabase(template: template) { url in
+        return try await TestDatabase.withDatabase(
+            template: template, ownSessions: ownSessions
+        ) { url in
             try await Scratch.with { scratch in try await body(url, scratch) }
         }
     }

@@ -70,12 +70,21 @@ extension Scratch {
     ///
     /// - Parameters:
     ///   - database: its DATABASE_URL; nil for a private PostgreSQL in `data` of this folder.
+    ///   - isPooled: that database is reached through a pooler.
     func serve(
-        database: String? = nil, data: String = "data", set: [String: String] = [:],
+        database: String? = nil, isPooled: Bool = TestDatabase.isPooled, data: String = "data",
+        set: [String: String] = [:],
         environment: [String: String] = [:], prefix: [String] = [], path: String? = nil
     ) async throws -> Instance {
         var variables = environment
         variables["DATABASE_URL"] = database
+        if let database, isPooled {
+            variables["DATABASE_URL"] = TestDatabase.serving(database)
+            variables["DATABASE_MIGRATION_URL"] = try await onThread {
+                try TestDatabase.direct(database)
+            }
+            variables["BREAKWATER_POSTGRES_PREPARED_STATEMENTS"] = "false"
+        }
         if variables["BREAKWATER_OPERATOR_KEY"] == nil {
             variables["BREAKWATER_OPERATOR_KEY"] = Instance.operatorKey
         }
