@@ -8,7 +8,11 @@ COPY Sources Sources
 COPY Tests Tests
 COPY migrations migrations
 COPY openapi openapi
-RUN swift build -c release --static-swift-stdlib --product breakwater \
+COPY Scripts/stamp Scripts/stamp
+# docker build --build-arg COMMIT=$(git rev-parse --short=12 HEAD) .
+ARG COMMIT=unknown
+RUN BREAKWATER_COMMIT=$COMMIT Scripts/stamp \
+    && swift build -c release --static-swift-stdlib --product breakwater \
     && install -D "$(swift build -c release --static-swift-stdlib --show-bin-path)/breakwater" /out/breakwater
 
 FROM debian:bookworm-slim

@@ -19,9 +19,11 @@ run: deps
 	@Scripts/run
 
 build: deps
+	@Scripts/stamp
 	swift build
 
 release: deps
+	@Scripts/stamp
 	swift build -c release --static-swift-stdlib --product breakwater --scratch-path .build-release
 
 test: deps

@@ -51,7 +51,9 @@ let package = Package(
             name: "breakwater",
             dependencies: [
                 "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "Simulator", "CCurl",
+                "CEmbedded", "CLibpq",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],

@@ -67,35 +67,12 @@ extension Call {
     }
 }
 
-/// An operation's name: 1 to 64 of `[a-z0-9_.-]`.
-func operationName(_ text: String) -> Bool {
-    (1...64).contains(text.utf8.count)
-        && text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
-                true
-            default: false
-            }
-        }
-}
-
 /// A whole number of the query in decimal digits alone: `Int` would take a sign as well.
 func wholeNumber(_ text: String, in range: ClosedRange<Int>) -> Int? {
     guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
         range.contains(number)
     else { return nil }
     return number
-}
-
-extension JSONReader {
-    mutating func readOperation() throws(JSONError) -> String {
-        let text = try readString(maxBytes: 64)
-        guard operationName(text) else {
-            throw failure(.range, "must be 1 to 64 of a-z, 0-9, '_', '.', '-'")
-        }
-        return text
-    }
 }
 
 /// Where a list goes on: opaque to clients, bound to its list, checked when it comes back.

@@ -94,12 +94,12 @@ package struct MetricsPage {
     /// The page of an instance.
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
-        isDatabaseUp: Bool,
-        jobRuns: [String: [String: Int]], version: String
+        isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
+        build: [(name: String, value: String)]
     ) -> String {
         var page = MetricsPage()
-        page.family("breakwater_build_info", "gauge", "Always 1; the version is its label.")
-        page.sample("breakwater_build_info", [("version", version)], 1)
+        page.family("breakwater_build_info", "gauge", "Always 1; what was built is in its labels.")
+        page.sample("breakwater_build_info", build.map { ($0.name, $0.value) }, 1)
         page.requests(merge(loops.map(\.snapshot)))
         page.ledger(ledgers)
         page.breakers(breakers)

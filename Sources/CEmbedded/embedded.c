@@ -42,6 +42,9 @@ static const unsigned char m0011[] = {
 static const unsigned char m0012[] = {
 #embed "../../migrations/0012_ledger_speed.sql"
 };
+static const unsigned char m0013[] = {
+#embed "../../migrations/0013_import.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -59,6 +62,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0010_breakers", m0010, sizeof m0010},
     {"0011_tenant_life", m0011, sizeof m0011},
     {"0012_ledger_speed", m0012, sizeof m0012},
+    {"0013_import", m0013, sizeof m0013},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -35,6 +35,24 @@ package final class Listener: Source {
         }
     }
 
+    /// Whether `open` would find the address free, without listening there: binds a TCP address
+    /// for a moment, and of a Unix socket only asks who answers.
+    ///
+    /// - Throws: `IOError.system`, e.g. when the address is in use.
+    package static func probe(_ address: Address) throws(IOError) {
+        guard case .tcp(let host, _) = address else {
+            if case .unix(let path) = address, unsafe access(path, F_OK) == 0, !isDeadSocket(path) {
+                throw .system(EADDRINUSE, "bind")
+            }
+            return
+        }
+        let family = host.contains(":") ? AF_INET6 : AF_INET
+        let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw .last("socket") }
+        defer { Glibc.close(descriptor) }
+        try bind(descriptor, to: address, reusePort: false)
+    }
+
     /// Watches a listening descriptor on this loop. Only on the loop's thread.
     package init(
         adopting descriptor: Int32, address: Address, on loop: EventLoop

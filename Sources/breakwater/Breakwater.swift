@@ -10,10 +10,10 @@ struct Breakwater: AsyncParsableCommand {
             Start with `breakwater serve`: without DATABASE_URL it runs a private PostgreSQL in
             ./.breakwater. Then `breakwater tenant create NAME` and `breakwater key create TENANT`.
             """,
-        version: Build.version,
+        version: Build.text,
         subcommands: [
             Serve.self, Migrate.self, TenantCommand.self, KeyCommand.self, Health.self,
-            SettingsCommand.self, Simulate.self,
-            SettingsCommand.self, Bench.self, BenchLedger.self,
+            SettingsCommand.self, Simulate.self, Bench.self, BenchLedger.self,
+            DoctorCommand.self, BackupCommand.self, RestoreCommand.self, ImportCommand.self,
         ])
 }

@@ -29,6 +29,9 @@ import Testing
         ("help-settings", [["help", "settings"]]),
         ("help-simulate", [["help", "simulate"]]),
         ("help-bench", [["help", "bench"]]),
+        ("help-doctor", [["help", "doctor"]]),
+        ("help-backup", [["help", "backup"], ["help", "restore"]]),
+        ("help-import", [["help", "import"]]),
         // The default is half the machine's cores.
         ("settings", [["settings", "--set", "loops=1"]]),
     ]
@@ -54,11 +57,8 @@ import Testing
         #expect(text == golden, "\(path) says otherwise; is the change meant?")
     }
 
-    @Test(.proves("H9")) func `begin with the version`() async throws {
+    @Test func `are its help when it is told nothing`() async throws {
         try await Scratch.with { scratch in
-            let outcome = try await scratch.run(["--version"])
-            #expect(outcome.end == .exited(0))
-            #expect(outcome.output.wholeMatch(of: /\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?\n/) != nil)
             let none = try await scratch.run([])
             let help = try await scratch.run(["--help"])
             #expect(none.output == help.output)

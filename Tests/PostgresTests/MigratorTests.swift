@@ -93,11 +93,37 @@ import Testing
 
     @Test func `refuses gaps and repeats`() {
         let list = [
-            Migration(version: 1, name: "a", sql: ""), Migration(version: 3, name: "c", sql: ""),
+            Migration(version: 3, name: "c", sql: ""), Migration(version: 1, name: "a", sql: ""),
         ]
-        #expect(throws: MigrationError.misnumbered(3)) {
+        #expect(throws: MigrationError.misnumbered(1)) {
             try Migrator(Conninfo(url: ""), list).migrate()
         }
+    }
+
+    /// A number that was passed over is applied when its file comes, after later ones.
+    @Test func `takes a list with gaps, and fills them`() async throws {
+        try await TestDatabase.withDatabase { url in
+            let conninfo = Conninfo(url: url)
+            let late = Migration(version: 3, name: "late", sql: "ALTER TABLE pond ADD depth int8")
+            let last = Migration(version: 5, name: "last", sql: "CREATE TABLE reed (id int8)")
+            _ = try Migrator(conninfo, Self.list + [last]).migrate()
+            #expect(try applied(url) == [1, 2, 5])
+            let filled = Self.list + [late, last]
+            #expect(try Migrator(conninfo, filled).pending() == [late])
+            #expect(try Migrator(conninfo, filled).migrate().map(\.migration) == [late])
+            // Which is then a step that the binary without it does not know.
+            #expect(throws: MigrationError.newerSchema(version: 3, minimumBinary: 3)) {
+                try Migrator(conninfo, Self.list + [last]).migrate()
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("-- Adds a table.\n-- min-binary: 2\nSELECT 1", 2), ("-- min-binary: 2", 2),
+        ("SELECT 1\n-- min-binary: 2", 7), ("-- min-binary: two\n", 7), ("", 7),
+    ])
+    func `reads from a file which binaries may work beside it`(_ sql: String, _ minimum: Int) {
+        #expect(Migration(version: 7, name: "x", sql: sql).minimumBinary == minimum)
     }
 
     @Test func `starts on a newer schema only if that allows it`() async throws {

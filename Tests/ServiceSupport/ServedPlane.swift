@@ -37,7 +37,7 @@ package struct Served: Sendable {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],
                     breakers: [await plane.breakers.counters], isDatabaseUp: true,
-                    jobRuns: await scheduler.runs, version: "test")
+                    jobRuns: await scheduler.runs, build: [("version", "test")])
             }, tell: { _ in })
         let routes = apiRoutes(services)
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))

@@ -1,4 +1,4 @@
-// Files that are part of the binary: the migrations, and the contract.
+// What is part of the binary: the migrations, the contract, what was built.
 #pragma once
 #include <stddef.h>
 
@@ -14,3 +14,7 @@ size_t bw_migration_count(void);
 struct bw_embedded_file bw_migration(size_t index);
 /// The OpenAPI document.
 struct bw_embedded_file bw_contract(void);
+/// The commit that was built, or "unknown".
+const char *bw_build_commit(void);
+/// The version of Swift that built it, or "unknown".
+const char *bw_build_swift(void);

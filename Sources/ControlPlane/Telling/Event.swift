@@ -2,7 +2,7 @@ internal import IO
 
 /// Everything worth telling. The log, the metrics and the alerts read it; nothing else prints.
 package enum Event: Sendable {
-    case serviceStarting(version: String, loops: Int)
+    case serviceStarting(build: [(name: String, value: String)], loops: Int)
     case serviceReady(addresses: [String])
     case serviceStopping(reason: String)
     case serviceStopped
@@ -60,8 +60,8 @@ package enum Event: Sendable {
     /// The event's own fields, flat, in order.
     package var fields: [(name: String, value: Value)] {
         switch self {
-        case .serviceStarting(let version, let loops):
-            [("version", .text(version)), ("loops", .integer(Int64(loops)))]
+        case .serviceStarting(let build, let loops):
+            build.map { ($0.name, .text($0.value)) } + [("loops", .integer(Int64(loops)))]
         case .serviceReady(let addresses): [("addresses", .texts(addresses))]
         case .serviceStopping(let reason): [("reason", .text(reason))]
         case .serviceStopped, .databaseReady: []

@@ -26,7 +26,8 @@ struct Binaries: Hashable, Sendable {
         return exact
     }
 
-    private static func candidates() -> [String] {
+    /// Where distributions put them, and PATH.
+    static func candidates() -> [String] {
         let debian = names(in: "/usr/lib/postgresql").map { "/usr/lib/postgresql/\($0)/bin" }
         let redHat = names(in: "/usr").filter { $0.hasPrefix("pgsql-") }.map { "/usr/\($0)/bin" }
         let path = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? ""
@@ -47,7 +48,7 @@ struct Binaries: Hashable, Sendable {
     }
 
     /// Asks the program itself: `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-    private static func version(of program: String) -> Int? {
+    static func version(of program: String) -> Int? {
         guard let pipe = unsafe popen("'\(program)' --version", "re") else { return nil }
         defer { unsafe pclose(pipe) }
         var line = [CChar](repeating: 0, count: 256)

@@ -10,6 +10,8 @@ package enum ClusterError: Error, Hashable, Sendable {
     case noUser(String)
     /// A folder of ours belongs to somebody else, or is open to others.
     case unsafeFolder(path: String, reason: String)
+    /// No client program of this name that knows servers of this version.
+    case noTool(name: String, major: Int)
     case system(code: Int32, call: String, path: String)
     /// A program of PostgreSQL failed; its last words.
     case failed(program: String, output: String)
@@ -33,6 +35,9 @@ extension ClusterError: CustomStringConvertible {
             "PostgreSQL does not run as root, and \(reason): make the user 'postgres', or start "
                 + "Breakwater as an ordinary user"
         case .unsafeFolder(let path, let reason): "will not use \(path): it \(reason)"
+        case .noTool(let name, let major):
+            "no \(name) of PostgreSQL \(major) or newer found: install it (apt-get install "
+                + "postgresql-client-\(major)), or name its folder with postgres.binaries"
         case .system(let code, let call, let path):
             "\(call) \(path): \(systemMessage(code))"
         case .failed(let program, let output): "\(program) failed: \(output)"

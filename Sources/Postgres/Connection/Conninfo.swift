@@ -20,19 +20,43 @@ extension Conninfo {
     ///
     /// Throws `.unavailable` where libpq does not understand the URL.
     package func onDatabase(_ name: String) throws(PostgresError) -> Conninfo {
+        let words = try parsed().filter { $0.keyword != "dbname" } + [("dbname", name)]
+        return Conninfo(
+            url: words.map { Self.word($0.0, $0.1) }.joined(separator: " "), instance: instance)
+    }
+
+    /// What the URL says, by libpq's keywords.
+    private func parsed() throws(PostgresError) -> [(keyword: String, value: String)] {
         guard let options = unsafe PQconninfoParse(url, nil) else {
             throw .unavailable("not a connection string")  // the text may hold a password
         }
         defer { unsafe PQconninfoFree(options) }
-        var words = [Self.word("dbname", name)]
+        var words: [(keyword: String, value: String)] = []
         var option = unsafe options
         while let keyword = unsafe option.pointee.keyword {
-            if let value = unsafe option.pointee.val, unsafe strcmp(keyword, "dbname") != 0 {
-                words.append(unsafe Self.word(String(cString: keyword), String(cString: value)))
+            if let value = unsafe option.pointee.val {
+                words.append(unsafe (String(cString: keyword), String(cString: value)))
             }
             unsafe option += 1
         }
-        return Conninfo(url: words.joined(separator: " "), instance: instance)
+        return words
+    }
+
+    /// The same as keywords without the password, and the password: a command line is everybody's
+    /// to read.
+    ///
+    /// Throws `.unavailable` where libpq does not understand the URL.
+    package func withoutPassword() throws(PostgresError) -> (keywords: String, password: String?) {
+        var words: [String] = []
+        var password: String?
+        for (keyword, value) in try parsed() {
+            if keyword == "password" {
+                password = value
+            } else {
+                words.append(Self.word(keyword, value))
+            }
+        }
+        return (words.joined(separator: " "), password)
     }
 
     private static func word(_ keyword: String, _ value: String) -> String {

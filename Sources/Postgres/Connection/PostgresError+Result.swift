@@ -27,6 +27,6 @@ func lastMessage(of connection: OpaquePointer) -> String {
     return oneLine(unsafe String(cString: text))
 }
 
-func oneLine(_ text: String) -> String {
+package func oneLine(_ text: String) -> String {
     String(text.split(whereSeparator: \.isNewline).joined(separator: "; "))
 }

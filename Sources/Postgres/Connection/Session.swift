@@ -18,6 +18,9 @@ internal import CLibpq
     /// The server's version as libpq numbers it: 150018 is 15.18.
     package var serverVersion: Int { Int(unsafe PQserverVersion(connection)) }
 
+    /// The server process by what was said at log-in; a pooler makes a number of its own up.
+    package var announcedProcess: Int32 { unsafe PQbackendPID(connection) }
+
     /// Whether a transaction block is open, healthy or failed.
     package var isInTransaction: Bool {
         unsafe PQtransactionStatus(connection) != PQTRANS_IDLE

@@ -46,7 +46,8 @@ package struct Migrator: Sendable {
     }
 
     private func checkNumbers() throws(MigrationError) {
-        for (index, migration) in migrations.enumerated() where migration.version != index + 1 {
+        for (before, migration) in zip(migrations, migrations.dropFirst())
+        where migration.version <= before.version {
             throw .misnumbered(migration.version)
         }
     }
@@ -131,18 +132,20 @@ package struct Migrator: Sendable {
                 """,
                 .int8s(migrations.map { Int64($0.version) }), .texts(migrations.map(\.sql)))
         }
-        var newest = 0
+        let known = Dictionary(uniqueKeysWithValues: migrations.map { ($0.version, $0) })
+        var applied: Set<Int> = []
         for row in rows {
             let (version, minimum, isSame) = try postgres { () throws(PostgresError) in
                 (try row.int(0), try row.int(1), try row.boolIfPresent(2))
             }
-            newest = max(newest, version)
-            if minimum > migrations.count {
+            applied.insert(version)
+            if let migration = known[version] {
+                if isSame == false { throw .changed("\(migration)") }
+            } else if known[minimum] == nil {
                 throw .newerSchema(version: version, minimumBinary: minimum)
             }
-            if isSame == false { throw .changed("\(migrations[version - 1])") }
         }
-        return newest < migrations.count ? Array(migrations[newest...]) : []
+        return migrations.filter { !applied.contains($0.version) }
     }
 
     /// Runs `body` and names its failure as the migrator's; waiting too long for the lock is `.busy`.

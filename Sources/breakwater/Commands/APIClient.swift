@@ -11,6 +11,8 @@ struct APIClient {
     /// `http://host:port`, or `unix:/path` as for `--listen`.
     let url: String
     let key: String?
+    /// For the whole call.
+    var patienceSeconds = 30
 
     /// The answer's status and body. Blocks.
     ///
@@ -83,7 +85,7 @@ struct APIClient {
         _ = unsafe bw_curl_set_list(handle, CURLOPT_HTTPHEADER, fields)
         _ = unsafe bw_curl_set_number(handle, CURLOPT_CONNECTTIMEOUT, 5)
         if take == nil {
-            _ = unsafe bw_curl_set_number(handle, CURLOPT_TIMEOUT, 30)
+            _ = unsafe bw_curl_set_number(handle, CURLOPT_TIMEOUT, patienceSeconds)
         } else {
             _ = unsafe bw_curl_set_number(handle, CURLOPT_LOW_SPEED_LIMIT, 1)
             _ = unsafe bw_curl_set_number(handle, CURLOPT_LOW_SPEED_TIME, 30)

@@ -24,6 +24,13 @@ struct SettingsOptions: ParsableArguments {
     var assignments: [String] = []
 
     func settings() throws -> Settings {
+        let (settings, errors) = try checked()
+        if let first = errors.first { throw ValidationError("\(first)") }
+        return settings
+    }
+
+    /// What could be read, and everything that could not; throws only for a malformed flag.
+    func checked() throws -> (Settings, [SettingsError]) {
         var flags: [(flag: String, name: String, value: String)] = []
         if let listen { flags.append(("--listen", "listen", listen)) }
         if let data { flags.append(("--data", "data", data)) }
@@ -34,15 +41,12 @@ struct SettingsOptions: ParsableArguments {
             let value = String(assignment[assignment.index(after: equals)...])
             flags.append(("--set", String(assignment[..<equals]), value))
         }
-        let environment = SettingsReader.environment
-        do {
-            return try SettingsReader.read(
-                file: config ?? environment["BREAKWATER_CONFIG"], environment: environment,
-                flags: flags)
-        } catch {
-            throw ValidationError("\(error)")
-        }
+        return SettingsReader.check(
+            file: file, environment: SettingsReader.environment, flags: flags)
     }
+
+    /// The file of settings, if one is named.
+    var file: String? { config ?? SettingsReader.environment["BREAKWATER_CONFIG"] }
 }
 
 struct Serve: AsyncParsableCommand {

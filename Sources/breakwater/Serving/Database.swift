@@ -9,7 +9,7 @@ struct Database: Sendable {
     /// Migrates: a direct connection of a login that may.
     let migrating: Conninfo
     /// The variable that gives `migrating`.
-    private let migratingName: String
+    let migratingName: String
     /// To be entered after connecting, unless the login is that role.
     let role: String?
     private let cluster: PrivateCluster?
@@ -22,12 +22,7 @@ struct Database: Sendable {
         _ tell: @escaping Tell
     ) throws -> Database {
         if let url = settings.databaseURL {
-            return Database(
-                serving: Conninfo(url: url, instance: instance),
-                migrating: Conninfo(url: settings.databaseMigrationURL ?? url, instance: instance),
-                migratingName: settings.databaseMigrationURL == nil
-                    ? "DATABASE_URL" : "DATABASE_MIGRATION_URL",
-                role: settings.preparedStatements ? "bw_app" : nil, cluster: nil)
+            return Database(given: url, settings, instance: instance)
         }
         var wanted = PrivateCluster.Settings(dataDirectory: settings.data)
         wanted.binaries = settings.postgresBinaries
@@ -39,6 +34,45 @@ struct Database: Sendable {
             serving: Conninfo(url: cluster.url() + "&user=bw_app", instance: instance),
             migrating: Conninfo(url: cluster.url(), instance: instance),
             migratingName: "the data folder", role: nil, cluster: cluster)
+    }
+
+    /// Reaches the database that an instance serves or would serve, and starts nothing: nil for a
+    /// private one that does not run.
+    static func attach(_ settings: Settings, instance: String) -> Database? {
+        if let url = settings.databaseURL {
+            return Database(given: url, settings, instance: instance)
+        }
+        guard let url = FoundCluster(dataDirectory: settings.data).url() else { return nil }
+        return Database(
+            serving: Conninfo(url: url + "&user=bw_app", instance: instance),
+            migrating: Conninfo(url: url, instance: instance),
+            migratingName: "the data folder", role: nil, cluster: nil)
+    }
+
+    /// The same, or starts the private one for as long as it is needed: close it.
+    static func reach(_ settings: Settings, instance: String) throws -> Database {
+        try attach(settings, instance: instance)
+            ?? open(settings, instance: instance) { _ in }
+    }
+
+    private init(given url: String, _ settings: Settings, instance: String) {
+        self.init(
+            serving: Conninfo(url: url, instance: instance),
+            migrating: Conninfo(url: settings.databaseMigrationURL ?? url, instance: instance),
+            migratingName: settings.databaseMigrationURL == nil
+                ? "DATABASE_URL" : "DATABASE_MIGRATION_URL",
+            role: settings.preparedStatements ? "bw_app" : nil, cluster: nil)
+    }
+
+    private init(
+        serving: Conninfo, migrating: Conninfo, migratingName: String, role: String?,
+        cluster: PrivateCluster?
+    ) {
+        self.serving = serving
+        self.migrating = migrating
+        self.migratingName = migratingName
+        self.role = role
+        self.cluster = cluster
     }
 
     /// What brings the schema to this binary's version.
@@ -64,7 +98,7 @@ struct Database: Sendable {
     }
 
     /// Says of a given database that cannot be had which setting names it, and what to do.
-    private func reaching<Answer>(
+    func reaching<Answer>(
         _ body: () throws(MigrationError) -> Answer
     ) throws -> Answer {
         do throws(MigrationError) { return try body() } catch {

@@ -16,7 +16,7 @@ struct Service: Sendable {
     func run() async throws {
         // Who reads our log may go away; that is no reason to end.
         _ = signal(SIGPIPE, SIG_IGN)
-        tell(.serviceStarting(version: Build.version, loops: settings.loops))
+        tell(.serviceStarting(build: Build.facts, loops: settings.loops))
         let stop = Stop()
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -170,8 +170,7 @@ struct Service: Sendable {
         }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            isDatabaseUp: isDatabaseUp,
-            jobRuns: await scheduler.runs, version: Build.version)
+            isDatabaseUp: isDatabaseUp, jobRuns: await scheduler.runs, build: Build.facts)
     }
 
     /// Host and process, e.g. `node-1:4711`: names this instance in leases and to the database.

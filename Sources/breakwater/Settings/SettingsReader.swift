@@ -8,35 +8,57 @@ enum SettingsReader {
         file: String?, environment: [String: String],
         flags: [(flag: String, name: String, value: String)]
     ) throws(SettingsError) -> Settings {
-        var settings = Settings()
-        if let file { try apply(try lines(of: file), from: file, to: &settings) }
-        try apply(try fromEnvironment(environment), from: "environment", to: &settings)
-        for (flag, name, value) in flags {
-            guard let setting = Settings.table.first(where: { $0.name == name }) else {
-                throw SettingsError("there is no setting \(name); see `breakwater settings`")
-            }
-            try take(setting, value, from: flag, into: &settings)
-        }
-        if let fault = settings.breakers.policy.fault {
-            throw SettingsError("breaker: \(fault)")
-        }
-        settings.cleanup.usageRetention = settings.ledger.retention
+        let (settings, errors) = check(file: file, environment: environment, flags: flags)
+        if let first = errors.first { throw first }
         return settings
     }
 
+    /// What could be read, and everything that could not.
+    static func check(
+        file: String?, environment: [String: String],
+        flags: [(flag: String, name: String, value: String)]
+    ) -> (Settings, [SettingsError]) {
+        var settings = Settings()
+        var errors: [SettingsError] = []
+        if let file {
+            apply(lines(of: file, &errors), from: file, to: &settings, &errors)
+        }
+        apply(fromEnvironment(environment, &errors), from: "environment", to: &settings, &errors)
+        for (flag, name, value) in flags {
+            guard let setting = Settings.table.first(where: { $0.name == name }) else {
+                errors.append(
+                    SettingsError("there is no setting \(name); see `breakwater settings`"))
+                continue
+            }
+            do throws(SettingsError) {
+                try take(setting, value, from: flag, into: &settings)
+            } catch { errors.append(error) }
+        }
+        if let fault = settings.breakers.policy.fault {
+            errors.append(SettingsError("breaker: \(fault)"))
+        }
+        settings.cleanup.usageRetention = settings.ledger.retention
+        return (settings, errors)
+    }
+
     private static func apply(
-        _ values: [(name: String, value: String)], from place: String, to settings: inout Settings
-    ) throws(SettingsError) {
+        _ values: [(name: String, value: String)], from place: String, to settings: inout Settings,
+        _ errors: inout [SettingsError]
+    ) {
         for (name, value) in values {
             guard
                 let setting = Settings.table.first(where: {
                     $0.environmentName == name || $0.name == name
                 })
             else {
-                throw SettingsError(
-                    "\(place): there is no setting \(name); see `breakwater settings`")
+                errors.append(
+                    SettingsError(
+                        "\(place): there is no setting \(name); see `breakwater settings`"))
+                continue
             }
-            try take(setting, value, from: place, into: &settings)
+            do throws(SettingsError) {
+                try take(setting, value, from: place, into: &settings)
+            } catch { errors.append(error) }
         }
     }
 
@@ -59,8 +81,8 @@ enum SettingsReader {
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.
     private static func fromEnvironment(
-        _ environment: [String: String]
-    ) throws(SettingsError) -> [(name: String, value: String)] {
+        _ environment: [String: String], _ errors: inout [SettingsError]
+    ) -> [(name: String, value: String)] {
         var values: [(name: String, value: String)] = []
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
             guard
@@ -71,7 +93,8 @@ enum SettingsReader {
             else { continue }
             if name.hasSuffix("_FILE") {
                 guard let text = readFile(value) else {
-                    throw SettingsError("\(name): cannot read \(value)")
+                    errors.append(SettingsError("\(name): cannot read \(value)"))
+                    continue
                 }
                 values.append((String(name.dropLast(5)), text.trimmed))
             } else {
@@ -83,9 +106,12 @@ enum SettingsReader {
 
     /// `NAME=value` a line, as systemd's EnvironmentFile; `#` starts a comment line.
     private static func lines(
-        of file: String
-    ) throws(SettingsError) -> [(name: String, value: String)] {
-        guard let text = readFile(file) else { throw SettingsError("cannot read \(file)") }
+        of file: String, _ errors: inout [SettingsError]
+    ) -> [(name: String, value: String)] {
+        guard let text = readFile(file) else {
+            errors.append(SettingsError("cannot read \(file)"))
+            return []
+        }
         var values: [(name: String, value: String)] = []
         for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
             .enumerated()
@@ -93,7 +119,8 @@ enum SettingsReader {
             let line = String(line).trimmed
             if line.isEmpty || line.hasPrefix("#") { continue }
             guard let equals = line.firstIndex(of: "=") else {
-                throw SettingsError("\(file), line \(index + 1): must be NAME=value")
+                errors.append(SettingsError("\(file), line \(index + 1): must be NAME=value"))
+                continue
             }
             var value = String(line[line.index(after: equals)...]).trimmed
             if value.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") {

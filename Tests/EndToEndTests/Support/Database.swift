@@ -72,3 +72,37 @@ final class HeldLock: Sendable {
         try await onThread { [self] in session.withLock { $0 = nil } }
     }
 }
+
+extension Scratch {
+    /// The private PostgreSQL of a data folder in here, as its superuser.
+    func clusterURL(_ data: String = "data") throws -> String {
+        guard let url = FoundCluster(dataDirectory: self(data)).url() else {
+            throw Failure("no PostgreSQL runs in \(data)")
+        }
+        return url
+    }
+
+    /// One statement; its first row's first column, a text.
+    @discardableResult
+    func sql(_ statement: String, data: String = "data") async throws -> String? {
+        try await Database.execute(try clusterURL(data), statement)
+    }
+
+    /// Statements, one after the other; then the server reads its settings again.
+    func script(_ statements: String, data: String = "data") async throws {
+        let url = try clusterURL(data)
+        try await onThread {
+            let session = try Session(Conninfo(url: url, instance: "test"))
+            // ALTER SYSTEM wants to be alone.
+            for statement in statements.contains("$$")
+                ? [statements]
+                : statements.split(
+                    separator: ";"
+                ).map(String.init)
+            {
+                try session.run(statement)
+            }
+            try session.run("SELECT pg_reload_conf(), pg_sleep(0.05)")
+        }
+    }
+}
