@@ -11,7 +11,7 @@ COPY openapi openapi
 COPY Scripts/stamp Scripts/stamp
 # docker build --build-arg COMMIT=$(git rev-parse --short=12 HEAD) .
 ARG COMMIT=unknown
-RUN BREAKWATER_COMMIT=$COMMIT Scripts/stamp \
+RUN COMMIT=$COMMIT Scripts/stamp \
     && swift build -c release --static-swift-stdlib --product breakwater \
     && install -D "$(swift build -c release --static-swift-stdlib --show-bin-path)/breakwater" /out/breakwater
 

@@ -47,7 +47,8 @@ BEGIN
         EXECUTE format('CREATE POLICY %I ON %I FOR SELECT USING (tenant_id = bw_tenant())', name || '_own', name);
         EXECUTE format('CREATE POLICY %I ON %I TO bw_operator USING (true)', name || '_fleet', name);
         EXECUTE format('CREATE POLICY %I ON %I TO bw_ledger USING (true) WITH CHECK (true)', name || '_ledger', name);
-        EXECUTE format('GRANT SELECT ON %I TO bw_app, bw_operator', name);
+        EXECUTE format('GRANT SELECT ON %I TO bw_app', name);
+        EXECUTE format('GRANT SELECT, DELETE ON %I TO bw_operator', name);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO bw_ledger', name);
     END LOOP;
 END $$;

@@ -172,6 +172,7 @@ import Testing
         ("GET", "/v1/settings", nil),
         ("PATCH", "/v1/settings", #"{"defaultMaxPerHour":1}"#),
         ("GET", "/v1/usage", nil),
+        ("POST", "/v1/errors/classify", #"{"status":500}"#),
         ("GET", "/v1/breakers", nil),
         ("GET", "/v1/breakers/e2b:default:create", nil),
         ("GET", "/v1/breakers/e2b:default:create/events", nil),

@@ -64,7 +64,7 @@ import Testing
             func stamp(_ commit: String) async throws -> (text: String, at: Date?) {
                 let child = try scratch.start(
                     ["/bin/bash", scratch("tree/Scripts/stamp")],
-                    environment: Program.environment(["BREAKWATER_COMMIT": commit]))
+                    environment: Program.environment(["COMMIT": commit]))
                 #expect(try await child.ended() == .exited(0))
                 let file = scratch("tree/.build-info/commit")
                 let status = try FileManager.default.attributesOfItem(atPath: file)

@@ -263,8 +263,8 @@ extension Scratch {
                 """, mend: "DELETE FROM schema_migration WHERE version = 9999"),
         Trouble(
             check: "database.schema", level: "warning", words: "without 0013",
-            make: "UPDATE schema_migration SET version = 8888, min_binary = 1 WHERE version = 12",
-            mend: "UPDATE schema_migration SET version = 12, min_binary = 9 WHERE version = 8888"),
+            make: "UPDATE schema_migration SET version = 8888, min_binary = 1 WHERE version = 13",
+            mend: "UPDATE schema_migration SET version = 13, min_binary = 9 WHERE version = 8888"),
         Trouble(
             check: "database.durability", level: "problem", words: "full_page_writes",
             make: "ALTER SYSTEM SET full_page_writes = off",

@@ -176,8 +176,8 @@ struct Refusal: Sendable, CustomTestStringConvertible {
             #expect(outcome.end == .exited(1))
             #expect(
                 outcome.errors == """
-                    breakwater: the database has schema 1000, which needs a binary that knows at \
-                    least 1000: start a newer one
+                    breakwater: the database has schema 1000, which needs a binary that knows 1000: \
+                    start a newer one
 
                     """)
         }

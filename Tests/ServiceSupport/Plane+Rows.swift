@@ -61,6 +61,19 @@ extension Plane {
             "id, at, name, fields",
             "gen_random_uuid(), \(at), 'test', jsonb_build_object('who', $2, 'n', g.n)"
         ),
+        "import": ("id", "sha256(convert_to($2 || g.n, 'UTF8'))"),
+        "import_row": (
+            "import_id, op, at, units",
+            "sha256(convert_to($2 || g.n, 'UTF8')), 1, \(at), g.n"
+        ),
+        "breaker": (
+            "id, version, generation, state, machine",
+            "'e2b:r' || g.n || ':create', 1, 1, 'CLOSED', jsonb_build_object('who', $2)"
+        ),
+        "breaker_event": (
+            "breaker, generation, at, from_state, to_state, cause, failures, instance",
+            "'e2b:r:create', g.n, \(at), 'CLOSED', 'OPEN', 'failures', 5, $2"
+        ),
         "audit_entry": ("id, actor, action, target", "gen_random_uuid(), 'system', 'test', $2"),
         "idempotency": (
             "key_hash, request_hash, expires_at",

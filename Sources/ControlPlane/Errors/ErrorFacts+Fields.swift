@@ -15,9 +15,9 @@ extension ErrorFacts {
         case "ratelimit-remaining", "x-ratelimit-remaining":
             isRateLimitSpent = isRateLimitSpent || Self.digits(value) == 0
         case "ratelimit-reset", "x-ratelimit-reset":
-            // Seconds from now, or, as some send it, since 1970.
+            // Seconds from now, or, as some send it, since 1970: nobody waits for 15 years.
             guard var seconds = Self.digits(value) else { return }
-            if seconds >= 1_000_000_000 { seconds -= Int(now.milliseconds / 1000) }
+            if seconds >= 500_000_000 { seconds -= Int(now.milliseconds / 1000) }
             if seconds >= 0 { windowEnd = .seconds(min(seconds, Self.longestWait)) }
         case "ratelimit": noteRateLimit(value)
         default: break

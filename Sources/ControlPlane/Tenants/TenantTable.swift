@@ -62,6 +62,12 @@ package struct TenantTable: Sendable {
             name: "operation", key: [("op", .smallint)], removal: .cascade,
             export: .lines("operation", ["op", "name", "created_at"])),
         TenantTable(
+            name: "import", key: [("id", .bytea)], removal: .cascade,
+            export: .none("which files were imported, by hashes")),
+        TenantTable(
+            name: "import_row", key: [("import_id", .bytea), ("op", .smallint), ("at", .timestamptz)],
+            removal: .chunks, export: .none("rows of an import that is under way")),
+        TenantTable(
             name: "request_record", key: [("id", .uuid), ("at", .timestamptz)], removal: .chunks,
             export: .lines(
                 "record", ["id", "at", "op", "units", "labels", "refunded_units", "refunded_at"])),
