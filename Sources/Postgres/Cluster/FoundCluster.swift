@@ -36,6 +36,11 @@ package struct FoundCluster: Hashable, Sendable {
         processID = Postmaster.running(on: layout)?.pid
     }
 
+    /// Where the running server is reached.
+    package var socket: String? {
+        processID == nil ? nil : layout.map { $0.socketFolder + "/.s.PGSQL.5432" }
+    }
+
     /// For libpq, as the superuser; nil when no server runs.
     package func url(database: String = "breakwater") -> String? {
         processID == nil ? nil : layout?.url(database: database)

@@ -100,7 +100,7 @@ struct FolderChecks {
                 binaries: settings.postgresBinaries, for: found.major)
             findings.append(.ok("data.programs", "PostgreSQL \(installed) is installed"))
         } catch {
-            findings.append(.problem("data.programs", "\(error)", "See there"))
+            findings.append(.problem("data.programs", "\(error)", "That says what to do"))
         }
         guard let home = found.home, let mode = found.mode, let owner = found.owner else {
             return findings + [.ok("data.cluster", "none yet: the first start makes it")]
@@ -121,14 +121,15 @@ struct FolderChecks {
             findings.append(
                 .ok("data.cluster", "made by PostgreSQL \(found.major ?? 0) in \(home), \(state)"))
         }
-        // A Unix address holds 107 octets; a longer path moves the socket to /tmp by itself.
-        let socket = home + "/socket/.s.PGSQL.5432"
-        findings.append(
-            .ok(
-                "data.socket",
-                socket.utf8.count <= 102
-                    ? "\(socket.utf8.count) of 107 octets of a socket's path"
-                    : "the path is too long for a socket's: it is in /tmp"))
+        if let socket = found.socket { findings.append(length(of: socket)) }
         return findings
+    }
+
+    /// A Unix address holds 107 octets; a start moves the socket of a longer path to /tmp.
+    private func length(of socket: String) -> Finding {
+        let found = "\(socket): \(socket.utf8.count) of 107 octets"
+        return socket.utf8.count <= 107
+            ? .ok("data.socket", found)
+            : .problem("data.socket", found, "Restart it: the next start puts it into /tmp")
     }
 }

@@ -28,7 +28,7 @@ struct SchemaChecks {
                 check, "without \(pending.map(\.description).joined(separator: ", "))",
                 "`breakwater migrate` or the next start of `serve` applies them")
         } catch {
-            return .problem(check, "\(error)", "See there")
+            return .problem(check, "\(error)", "That says what to do")
         }
     }
 
