@@ -86,7 +86,9 @@ import Testing
             }
             child.signal(SIGTERM)
             #expect(try await child.ended() == .exited(0))
-            #expect(try Instance(child: child, port: 0).lines.isEmpty)
+            // On a busy machine there may be a warning.
+            let lines = try Instance(child: child, port: 0).lines
+            #expect(lines.allSatisfy { !$0.contains(#""level":"info""#) }, "\(lines)")
             #expect(!scratch.exists("socket"))
         }
     }
