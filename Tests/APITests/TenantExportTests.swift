@@ -87,9 +87,11 @@ import Testing
         }
     }
 
-    @Test func `ends when its client leaves`() async throws {
-        try await Served.with { served in
-            let (tenant, _) = try await served.tenant()
+    @Test func `is a request in hand until its client leaves, and ends then`() async throws {
+        var settings = APISettings()
+        settings.maxInFlightPerTenant = 1
+        try await Served.with(settings: settings) { served in
+            let (tenant, other) = try await served.tenant()
             let session = try Session(Conninfo(url: served.plane.url))
             // Far more than the kernel holds for a connection.
             try session.execute(
@@ -99,9 +101,8 @@ import Testing
                 FROM   generate_series(1, 150000) AS n
                 """, .uuid(tenant.uuid))
             let (port, key) = (served.client.port, served.operatorKey)
-            try await onThread {
+            let descriptor = try await onThread {
                 let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-                defer { close(descriptor) }
                 var name = sockaddr_in()
                 name.sin_family = sa_family_t(AF_INET)
                 name.sin_port = port.bigEndian
@@ -118,13 +119,18 @@ import Testing
                 var room = [UInt8](repeating: 0, count: 1000)
                 let count = unsafe read(descriptor, &room, room.count)
                 #expect(sent == head.utf8.count && count > 0)
+                return descriptor
             }
+            #expect(try await served.asOperator.get("/v1/whoami").status == 429)
+            #expect(try await other.get("/v1/whoami").status == 200)
+            close(descriptor)
             let gone = #"breakwater_http_connection_ends_total{reason="clientGone"} 1"#
             let start = MonotonicInstant.now
             while try await !served.client.get("/metrics").text.contains(gone) {
                 try #require(start.duration(to: .now) < .seconds(5))
                 try await Task.sleep(for: .milliseconds(5))
             }
+            #expect(try await served.asOperator.get("/v1/whoami").status == 200)
         }
     }
 }
