@@ -39,8 +39,8 @@ enum MessageCorpus {
     enum Part: String {
         case tuning
         case heldOut = "held-out"
-        /// Gathered when the rules were done, from other kinds of services.
-        case later
+        /// Of other kinds of services, gathered when the first rules were done.
+        case elsewhere
 
         static let parted: [Part] = [.tuning, .heldOut]
     }

@@ -32,12 +32,11 @@ import Testing
         #expect(right * 100 >= messages.count * 95)
     }
 
-    /// Of services that nobody had in mind when the rules were written: 20 of 31 when they were gathered.
-    @Test(.proves("A2")) func `from elsewhere, gathered later, are more often told right than not`() throws {
-        let messages = try MessageCorpus.read(.later)
-        let right = messages.count { classifier.classify($0.facts).kind == $0.kind }
-        print("later: \(right) of \(messages.count) real messages told right")
-        #expect(right * 100 >= messages.count * 50)
+    /// When they were gathered, 20 of the first 31 were told right, and after a round 41 of the other 51.
+    @Test(.proves("A2")) func `of other services are told right in at least 95 of 100`() throws {
+        let messages = try MessageCorpus.read(.elsewhere)
+        let wrong = messages.filter { classifier.classify($0.facts).kind != $0.kind }
+        #expect(wrong.count * 20 <= messages.count, "\(wrong)")
     }
 
     @Test(.proves("A2")) func `with numbers in ids, paths and ports do not mislead`() throws {

@@ -77,12 +77,16 @@ package struct Classifier: Hashable, Sendable {
         switch status {
         case 401, 407: return .auth
         case 402, 507: return .quota
-        case 403: return text.means(.quota) ? .quota : text.means(.rateLimit) ? .rateLimit : .auth
+        case 403:
+            if text.means(.quota) { return .quota }
+            return text.means(.rateLimit) ? .rateLimit : text.means(.limit) ? .quota : .auth
         case 404, 410: return .notFound
         case 408, 504, 522, 524: return .timeout
         case 409: return text.saysItPasses ? .unavailable : .invalidRequest
         case 423, 425, 529: return .unavailable
-        case 429: return text.means(.quota) && facts.retryAfter == nil ? .quota : .rateLimit
+        case 429:
+            let isQuota = text.means(.quota) || (text.means(.limit) && !text.means(.rateLimit))
+            return isQuota && facts.retryAfter == nil ? .quota : .rateLimit
         case 400 where text.saysLimit: return text.means(.quota) ? .quota : .rateLimit
         case 400...499, 501, 505: return .invalidRequest
         case 502: return text.means(.gone) && !text.means(.portClosed) ? .notFound : .network
@@ -113,7 +117,8 @@ package struct Classifier: Hashable, Sendable {
             if text.means(.gone) { return .notFound }
             if text.means(.certificate) { return .auth }
             return text.means(.timeout) ? .timeout : kind
-        case .rateLimit: return text.means(.quota) ? .quota : kind
+        case .rateLimit:
+            return text.means(.capacity) ? .unavailable : text.means(.quota) ? .quota : kind
         default: return kind
         }
     }

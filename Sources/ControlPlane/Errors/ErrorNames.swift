@@ -36,7 +36,8 @@ enum ErrorNames {
         names["proxyAuthenticationRequired"] = .meaning(.auth)
         // Names that only say that there was an error.
         for name in [
-            "HTTPError", "HTTPStatusError", "APIError", "ServiceError", "ClientResponseError",
+            "ModuleNotFoundError", "HTTPError", "HTTPStatusError", "APIError", "ServiceError",
+            "ClientResponseError",
         ] {
             names[name] = .always(.unknown)
         }
@@ -101,7 +102,7 @@ enum ErrorNames {
         let isName = ["Error", "Exception", "Timeout"].contains {
             last.hasSuffix($0) && last.utf8.count > $0.utf8.count
         }
-        let isCode = ["UND_ERR_", "ERR_SSL_", "ERR_TLS_", "HPE_"].contains { last.hasPrefix($0) }
+        let isCode = ["UND_ERR_", "ERR_", "HPE_"].contains { last.hasPrefix($0) }
         guard isName || isCode || word.hasPrefix("HTTPClientError.") else { return nil }
         return book.meanings(in: words(of: last)).min().map { .meaning($0) }
     }

@@ -16,7 +16,9 @@ struct MessageReading {
         var always: ErrorKind?
         var code: ErrorKind?
         for (index, word) in words.words.enumerated() where !word.isName {
-            switch ErrorNames.said(inText: word.text) {
+            let isCode =
+                index > 0 && word.followsSign && Self.keys.contains(words.words[index - 1].folded)
+            switch isCode ? ErrorNames.said(by: word.text) : ErrorNames.said(inText: word.text) {
             case .meaning(let meaning): meanings.insert(meaning)
             case .always(let kind): if kind != .unknown { always = always ?? kind }
             case nil: break
@@ -31,10 +33,19 @@ struct MessageReading {
         {
             meanings.insert(meaning)
         }
+        if meanings.contains(.quota), PhraseBook.spans.meanings(in: folded).contains(.rateLimit) {
+            meanings.remove(.quota)
+            meanings.insert(.rateLimit)
+        }
         self.meanings = meanings
         self.always = always
         codeKind = code
     }
+
+    /// Members of JSON, and words before a sign, whose value is a code.
+    private static let keys: Set<String> = [
+        "type", "code", "error", "error_code", "errorcode", "reason", "__type", "occurred",
+    ]
 
     var meaning: Meaning? { meanings.min() }
 

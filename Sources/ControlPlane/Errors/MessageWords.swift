@@ -12,9 +12,9 @@ struct MessageWords {
         let isName: Bool
         /// Begins the message, or follows a colon and a space, or a closing bracket.
         let startsPart: Bool
-        /// Ends the message, or a colon and a space follow.
+        /// Ends the message, or a colon and a space follow, or JSON.
         let endsPart: Bool
-        /// A colon, an equals sign or a quote with one of them stands before it.
+        /// A colon, an equals sign or an opening bracket stands before it.
         let followsSign: Bool
     }
 
@@ -57,14 +57,19 @@ struct MessageWords {
         isFirst: Bool
     ) -> Word {
         let text = String(decoding: body, as: UTF8.self)
-        let isQuoted = gap.last.map { quotes.contains($0) && $0 == next.first } ?? false
         let colon = UInt8(ascii: ":")
+        // Between quotes, and no value of a JSON member: those have a colon before the quote.
+        let isQuoted =
+            gap.last.map { quotes.contains($0) && $0 == next.first } ?? false
+            && !gap.contains(colon)
         return Word(
             text: text, folded: text.lowercased(), isName: isQuoted,
             startsPart: isFirst || gap.contains(UInt8(ascii: "]"))
                 || (gap.contains(colon) && gap.contains(where: isSpace)),
-            endsPart: next.isEmpty || (next.first == colon && next.contains(where: isSpace)),
-            followsSign: gap.contains(colon) || gap.contains(UInt8(ascii: "=")))
+            endsPart: next.isEmpty || next.contains(UInt8(ascii: "{"))
+                || (next.first == colon && next.contains(where: isSpace)),
+            followsSign: gap.contains(colon) || gap.contains(UInt8(ascii: "="))
+                || gap.contains(UInt8(ascii: "(")))
     }
 
     private static let quotes: [UInt8] = Array("\"'`".utf8)

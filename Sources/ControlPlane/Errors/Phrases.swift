@@ -7,6 +7,7 @@ enum Meaning: Int, CaseIterable, Comparable {
     case certificate
     /// The template needs a machine that there is none of.
     case incompatible
+    case capacity
     case quota
     case rateLimit
     case timeout
@@ -14,7 +15,10 @@ enum Meaning: Int, CaseIterable, Comparable {
     case auth
     case notFound
     case invalid
-    case capacity
+    /// Some limit, of what is not said.
+    case limit
+    /// The bare word: people also write about time-outs that did not happen.
+    case timeoutWord
     case unavailable
     case `internal`
 
@@ -24,9 +28,9 @@ enum Meaning: Int, CaseIterable, Comparable {
         case .gone, .notFound: .notFound
         case .certificate, .auth: .auth
         case .incompatible, .invalid: .invalidRequest
-        case .quota: .quota
+        case .quota, .limit: .quota
         case .rateLimit: .rateLimit
-        case .timeout: .timeout
+        case .timeout, .timeoutWord: .timeout
         case .capacity, .unavailable: .unavailable
         case .internal: .internal
         }
@@ -40,6 +44,12 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .gone,
             [
+                "sandbox has been reaped", "sandbox was reaped",
+                "sandbox exceeded its maximum", "sandbox was terminated",
+                "sandbox has been terminated", "sandbox has expired", "sandbox expired",
+                "sandbox is no longer", "sandbox no longer", "sandbox * is no longer",
+                "sandbox has stopped", "sandbox is stopped", "sandbox does not exist",
+                "sandbox doesn't exist",
                 "sandbox was not found", "sandbox not found", "sandbox * not found",
                 "sandbox * wasn't found", "sandbox wasn't found", "sandbox is probably not running",
                 "sandbox was killed", "sandbox has been killed", "sandbox is not running",
@@ -49,6 +59,9 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .certificate,
             [
+                "certificate is invalid", "certificate expired", "certificate validation",
+                "invalid certificate", "bad certificate", "untrusted certificate",
+                "certificate verification", "certificate authority",
                 "certificate verify failed", "certificate_verify_failed", "self-signed certificate",
                 "self signed certificate", "certificate problem", "certificate has expired",
                 "certificate is not", "x509", "cannot validate certificate",
@@ -61,10 +74,14 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .quota,
             [
+                "cannot create any more", "can't create any more", "exceeded the maximum number",
+                "hit your limit", "reached your limit", "exceeded your limit", "upgrade your plan",
+                "insufficient funds", "credit balance", "storage full", "disk full", "disk is full",
                 "quota exceeded", "exceeded quota", "exceeded your quota",
                 "exceeded your current quota",
                 "quota has been exceeded", "exceeds quota", "exceeds your quota", "over quota",
-                "daily quota", "monthly quota", "resource quota", "quota reached", "quota limit",
+                "daily quota", "monthly quota", "out of resource quota", "resource quota exceeded",
+                "quota reached", "quota limit",
                 "maximum number of", "maximum volume count", "limit exceeded maximum allowed",
                 "cpu limit", "memory limit exceeded", "disk limit", "resource limit reached",
                 "sandbox limit", "concurrency limit", "concurrent sandboxes limit", "plan limit",
@@ -79,6 +96,8 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .rateLimit,
             [
+                "rate-limit", "too many attempts", "request rate", "request limit",
+                "requests limit", "requests per hour", "rate quota", "per-minute limit",
                 "rate limit", "rate limits", "rate limited", "rate-limited", "rate exceeded",
                 "too many requests", "too many concurrent", "throttled", "throttling",
                 "rate_limit_exceeded",
@@ -90,6 +109,11 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .timeout,
             [
+                "in the time allotted", "network timeout", "exceeded header timeout",
+                "time limit exceeded", "time limit reached", "exceeded the timeout",
+                "timeout elapsed", "timeout was reached", "timed_out", "deadlineexceeded",
+                "deadline has passed", "context deadline", "gave up waiting", "no response within",
+                "not respond within", "not ready within",
                 "timed out", "time out", "timed-out", "deadline exceeded", "deadline_exceeded",
                 "timeout error", "timeout exceeded", "timeout expired", "timeout period",
                 "timeout occurred", "request timeout", "response timeout", "connect timeout",
@@ -105,6 +129,20 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .network,
             [
+                "no connection established",
+                "reset by peer", "forcibly closed", "closed by remote", "closed the connection",
+                "lost connection", "connection dropped", "connection interrupted",
+                "connection attempt failed", "connection to * failed", "connection to * refused",
+                "premature close", "premature eof", "unexpected end of",
+                "closed network connection", "closed idle connection", "client connection lost",
+                "software caused connection abort", "remote host closed", "hung up",
+                "err_name_not_resolved", "err_internet_disconnected", "nxdomain", "servfail",
+                "network failure", "network is down", "network connection", "network unreachable",
+                "host unreachable", "unreachable", "protocol error", "ssl error", "tls error",
+                "handshake failed", "handshake failure", "eof while reading", "socket exception",
+                "websocket closed", "websocket connection", "could not reach", "couldn't reach",
+                "cannot reach", "unable to reach", "could not be reached",
+                "temporary failure in name",
                 "connection reset", "connection refused", "connection aborted", "connection closed",
                 "connection broken", "connection lost", "connection terminated",
                 "connection failed",
@@ -146,6 +184,19 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .auth,
             [
+                "api key or jwt token", "token is required", "api key not configured",
+                "api key is not configured", "api key not set", "api key is missing",
+                "set e2b_api_key",
+                "invalid key", "invalid_api_key", "api key expired", "api key has expired",
+                "missing api key", "no api key", "missing credentials", "no credentials",
+                "unable to authenticate", "could not authenticate", "login required",
+                "please log in", "insufficient permission", "insufficient permissions",
+                "insufficient scope", "lacks permission", "missing permission", "not permitted",
+                "token is invalid", "invalid jwt", "jwt expired", "jwt malformed",
+                "signaturedoesnotmatch", "signature does not match", "accessdenied",
+                "access is denied", "account suspended", "account disabled",
+                "account has been disabled", "unauthorised", "invalid authentication",
+                "authentication error", "permissiondenied", "invalid authorization",
                 "unauthorized", "unauthenticated", "not authenticated", "not authorized",
                 "authentication failed", "authentication required", "invalid api key",
                 "api key is required", "api key not found", "incorrect api key",
@@ -163,6 +214,10 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .notFound,
             [
+                "is not running",
+                "wasn't found", "could not find", "couldn't find", "cannot find", "can't find",
+                "no such", "unknown sandbox", "unknown template", "no longer available",
+                "not_found", "notfound",
                 "not found", "does not exist", "doesn't exist", "no such file or directory",
                 "no such sandbox", "cannot be found", "could not be found", "can't be found",
                 "no longer exists", "has been deleted",
@@ -171,6 +226,11 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .invalid,
             [
+                "invalid", "is not valid", "malformed", "too large", "too long", "larger than max",
+                "out of range", "unknown field", "unrecognized", "not allowed", "cannot be empty",
+                "must not be", "must be a", "must be an", "must contain", "should be",
+                "missing required", "required field", "conflict", "exceeds the maximum",
+                "exceeds maximum", "incompatible", "mismatch",
                 "bad request", "cannot be greater than", "can't be higher than",
                 "must be greater than",
                 "must be at least", "must be at most", "must be between", "must be one of",
@@ -190,13 +250,32 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .capacity,
             [
+                "insufficientinstancecapacity", "insufficient resources", "no available capacity",
+                "no workers available", "no nodes available", "no available nodes",
+                "no runners available", "no available runners", "no machines available",
+                "currently at capacity", "high demand",
                 "not enough capacity", "no capacity", "insufficient capacity", "out of capacity",
                 "at capacity", "capacity exceeded",
             ]
         ),
         (
+            .limit,
+            [
+                "limit exceeded", "limit reached", "limit has been reached", "limit was reached",
+                "limit is reached", "exceeded the limit", "exceeds the limit", "exceeds limit",
+                "reached the limit", "over the limit", "over limit", "hit the limit", "limit of *",
+                "max of *",
+            ]
+        ),
+        (.timeoutWord, ["timeout", "time-out"]),
+        (
             .unavailable,
             [
+                "server is overloaded", "is overloaded", "too busy", "high load",
+                "temporarily down", "is down", "not ready", "is starting", "still starting",
+                "warming up", "shutting down", "maintenance", "try again", "please retry",
+                "is inactive", "not leader", "no leader", "no response from servers",
+                "overloaded_error", "unhealthy", "temporarily",
                 "service unavailable", "temporarily unavailable", "currently unavailable",
                 "unavailable", "no healthy upstream", "overloaded", "node is busy",
                 "server is busy",
@@ -207,6 +286,9 @@ enum Meaning: Int, CaseIterable, Comparable {
         (
             .internal,
             [
+                "internal_error", "something went wrong", "unexpected error", "unhandled exception",
+                "internal failure", "internal_server_error", "error occurred while processing",
+                "server_error",
                 "internal server error", "internal error", "internal service error",
                 "failed to place sandbox", "an unexpected error occurred on the server",
                 "server error",
@@ -231,6 +313,16 @@ struct PhraseBook {
     private let entries: [String: [Entry]]
 
     static let texts = PhraseBook(Meaning.phrases)
+    /// A quota over a short time is a rate.
+    static let spans = PhraseBook([
+        (
+            .rateLimit,
+            [
+                "per minute", "per second", "per hour", "requestsperminute", "retry in",
+                "retry after",
+            ]
+        )
+    ])
 
     init(_ phrases: [(Meaning, [String])]) {
         var entries: [String: [Entry]] = [:]
