@@ -81,6 +81,13 @@ import Testing
         #expect(classify { $0.exception = "httpx.ReadTimeout" }.mayHaveBeenApplied)
         #expect(!classify { $0.exception = "httpx.ConnectTimeout" }.mayHaveBeenApplied)
         #expect(!classify { $0.message = "connect ECONNREFUSED 127.0.0.1:7999" }.mayHaveBeenApplied)
+        for message in [
+            "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol (_ssl.c:1006)",
+            "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
+            "read tcp 10.0.0.1:41450->10.0.0.2:443: read: no route to host", "unexpected EOF",
+        ] {
+            #expect(classify { $0.message = message }.mayHaveBeenApplied, "\(message)")
+        }
         #expect(classify { $0.message = "socket hang up" }.mayHaveBeenApplied)
         #expect(classify { $0.errorCode = "idempotency_outcome_unknown" }.mayHaveBeenApplied)
     }

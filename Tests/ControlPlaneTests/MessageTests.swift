@@ -32,7 +32,7 @@ import Testing
         #expect(right * 100 >= messages.count * 95)
     }
 
-    /// When they were gathered, 20 of the first 31 were told right, and after a round 41 of the other 51.
+    /// When gathered, 20 of the first 31 were told right, after a round 41 of the other 51.
     @Test(.proves("A2")) func `of other services are told right in at least 95 of 100`() throws {
         let messages = try MessageCorpus.read(.elsewhere)
         let wrong = messages.filter { classifier.classify($0.facts).kind != $0.kind }

@@ -17,7 +17,7 @@ enum ProviderCodes {
     ]
 }
 
-/// A status code of gRPC and Connect: `deadline_exceeded`, `DeadlineExceeded`, `StatusCode.NOT_FOUND`.
+/// A status code of gRPC and Connect: `deadline_exceeded`, `StatusCode.NOT_FOUND`.
 struct RPCCode {
     let kind: ErrorKind
 

@@ -111,8 +111,8 @@ enum ErrorNames {
     static func neverLeft(_ name: String?) -> Bool {
         guard let name else { return false }
         let signs: Set<String> = [
-            "connect", "dns", "econnrefused", "enotfound", "resolution", "tls", "ssl", "handshake",
-            "refused", "pool",
+            "connect", "dns", "econnrefused", "enotfound", "resolution", "handshake", "refused",
+            "pool",
         ]
         return words(of: lastPart(of: name)).contains { signs.contains($0) }
     }

@@ -71,14 +71,17 @@ struct MessageReading {
         return words.words.contains { signs.contains($0.folded) }
     }
 
-    /// The transport failed before the request was written.
+    /// The transport surely failed before the request was written. In doubt it did not: TLS fails
+    /// while reading too, and a host may become unreachable at any time.
     var neverLeft: Bool {
         let signs: Set<String> = [
             "refused", "resolve", "lookup", "getaddrinfo", "enotfound", "econnrefused", "eai_again",
-            "handshake", "certificate", "connect", "dial", "ssl", "tls", "unreachable",
+            "handshake", "dial",
         ]
-        return words.words.contains { signs.contains($0.folded) }
-            || words.words.contains { ErrorNames.neverLeft($0.text) }
+        return words.words.contains { word in
+            signs.contains(word.folded)
+                || (ErrorNames.said(inText: word.text) != nil && ErrorNames.neverLeft(word.text))
+        }
     }
 
     /// `[unavailable]`, `code = Unavailable`, `StatusCode.UNAVAILABLE`, `Code.unavailable`.
