@@ -172,7 +172,8 @@ package actor Breakers: LoopBound {
         }
         guard let isFailure = outcome.isFailure(counting: settings.countKinds) else { return }
         let policy = policy(of: key)
-        let isSlow = policy.slowCall.map { duration > $0 } ?? false
+        // Where failures are counted in a row alone, a slow call says nothing.
+        let isSlow = policy.mode != .consecutive && policy.slowCall.map { duration > $0 } ?? false
         let run = OutcomeRun(
             isFailure: isFailure, isSlow: isSlow, tenant: tenant, endedAt: end)
         note(run, of: key, generation: pass.generation, policy)
@@ -365,6 +366,8 @@ package actor Breakers: LoopBound {
 
 extension OutcomeRun {
     fileprivate func isAlike(_ other: OutcomeRun) -> Bool {
-        isFailure == other.isFailure && isSlow == other.isSlow && tenant == other.tenant
+        // Whose successes they are matters to nobody: those of all tenants are one run for their parent.
+        isFailure == other.isFailure && isSlow == other.isSlow
+            && (!isFailure || tenant == other.tenant)
     }
 }
