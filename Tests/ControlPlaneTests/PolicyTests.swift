@@ -18,21 +18,25 @@ import Testing
         try await Plane.with { plane in
             let tenant = try await plane.makeTenant()
             _ = try await plane.ledger.acquire("op", cost: 1, limit: 1, window: 2, for: tenant)
-            let start = MonotonicInstant.now
-            var denied = 0
-            var asked = start
-            var slowest = Duration.zero
-            while case .denied(1, let wait?, _) = try await plane.ledger.acquire(
-                "op", cost: 1, limit: 1, window: 2, for: tenant)
-            {
-                denied += 1
-                // Too long by no more than the database's answer was under way.
-                slowest = max(slowest, asked.duration(to: .now))
-                #expect(wait <= .seconds(2) - start.duration(to: asked) + slowest)
-                asked = .now
-            }
-            let took = start.duration(to: .now)
-            #expect(took > .milliseconds(1500) && took < .seconds(4))
+            // On the ledger's loop: the shared pool may be busy with other tests.
+            let denied = try await Task(executorPreference: plane.loop) {
+                let start = MonotonicInstant.now
+                var denied = 0
+                var asked = start
+                var slowest = Duration.zero
+                while case .denied(1, let wait?, _) = try await plane.ledger.acquire(
+                    "op", cost: 1, limit: 1, window: 2, for: tenant)
+                {
+                    denied += 1
+                    // Too long by no more than the database's answer was under way.
+                    slowest = max(slowest, asked.duration(to: .now))
+                    #expect(wait <= .seconds(2) - start.duration(to: asked) + slowest)
+                    asked = .now
+                }
+                let took = start.duration(to: .now)
+                #expect(took > .milliseconds(1500) && took < .seconds(4))
+                return denied
+            }.value
             let batches = await plane.ledger.counters.batches
             #expect(denied > 1000 && batches < 20, "\(denied) denials, \(batches) batches")
         }
