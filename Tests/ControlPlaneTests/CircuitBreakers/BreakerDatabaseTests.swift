@@ -250,7 +250,7 @@ import Testing
     }
 
     @Test(.proves("C1")) func `go on by themselves while the database is away`() async throws {
-        var settings = Self.settings(open: .milliseconds(300))
+        var settings = Self.settings(open: .seconds(1))
         settings.policy.openJitter = 0
         try await withLoop { loop in
             var nowhere = Pipeline.Settings(url: "postgresql://127.0.0.1:1/none")
@@ -262,7 +262,11 @@ import Testing
             await withTaskGroup(of: Void.self) { group in
                 group.addTask(executorPreference: loop) { await pipeline.run() }
                 group.addTask(executorPreference: loop) { await breakers.run() }
-                #expect(await Self.fail(6, breakers, key) == 5)
+                // On the loop: six calls of a busy pool might outlast the open time.
+                let admitted = Task(executorPreference: loop) {
+                    await Self.fail(6, breakers, key)
+                }
+                #expect(await admitted.value == 5)
                 let probed = await Self.until {
                     await Self.call(breakers, key, .succeeded)?.isProbe == true
                 }
