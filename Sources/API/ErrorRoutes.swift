@@ -27,9 +27,6 @@ struct ErrorRoutes {
 
 /// The body of `classifyError`: what is known; all of it may be missing.
 private struct ClassifyInput: JSONReadable {
-    /// Header fields that an answer may have.
-    static let maxFields = 100
-
     let facts: ErrorFacts
     let attempt: Int
     let maxAttempts: Int?
@@ -42,17 +39,10 @@ private struct ClassifyInput: JSONReadable {
         var deadline: Int?
         try reader.readObject { key, reader throws(JSONError) in
             switch key {
-            case "plane": facts.plane = try reader.readChoice()
-            case "status": facts.status = try reader.readInt(in: 100...599)
-            case "errorCode": facts.errorCode = try reader.readString(maxBytes: 256)
-            case "exception": facts.exception = try reader.readString(maxBytes: 256)
-            case "phase": facts.phase = try reader.readChoice()
-            case "headers": try reader.readFields(into: &facts)
-            case "message": facts.message = try reader.readString(maxBytes: 65_536)
             case "attempt": attempt = try reader.readInt(in: 1...1_000_000)
             case "maxAttempts": maxAttempts = try reader.readInt(in: 1...RetryPolicy.mostAttempts)
             case "deadlineMs": deadline = try reader.readInt(in: 0...86_400_000)
-            default: throw reader.unknownField(key)
+            default: try facts.read(key, &reader)
             }
         }
         self.facts = facts
@@ -62,9 +52,41 @@ private struct ClassifyInput: JSONReadable {
     }
 }
 
+extension ErrorFacts {
+    /// Header fields that an answer may have.
+    private static let maxFields = 100
+
+    /// Reads one of its members. Throws for any other.
+    mutating func read(_ key: JSONKey, _ reader: inout JSONReader) throws(JSONError) {
+        switch key {
+        case "plane": plane = try reader.readChoice()
+        case "status": status = try reader.readInt(in: 100...599)
+        case "errorCode": errorCode = try reader.readString(maxBytes: 256)
+        case "exception": exception = try reader.readString(maxBytes: 256)
+        case "phase": phase = try reader.readChoice()
+        case "headers": try readFields(&reader)
+        case "message": message = try reader.readString(maxBytes: 65_536)
+        default: throw reader.unknownField(key)
+        }
+    }
+
+    private mutating func readFields(_ reader: inout JSONReader) throws(JSONError) {
+        let now = Timestamp.now
+        var count = 0
+        try reader.readObject { key, reader throws(JSONError) in
+            count += 1
+            if count > Self.maxFields {
+                throw reader.failure(
+                    .count, "is one field too many: at most \(Self.maxFields)")
+            }
+            note(field: key.string, try reader.readString(maxBytes: 8192), now: now)
+        }
+    }
+}
+
 extension JSONReader {
     /// One of an enum's names.
-    fileprivate mutating func readChoice<Choice: RawRepresentable<String> & CaseIterable>()
+    mutating func readChoice<Choice: RawRepresentable<String> & CaseIterable>()
         throws(JSONError) -> Choice
     {
         guard let choice = Choice(rawValue: try readString(maxBytes: 64)) else {
@@ -73,24 +95,9 @@ extension JSONReader {
         }
         return choice
     }
-
-    fileprivate mutating func readFields(into facts: inout ErrorFacts) throws(JSONError) {
-        let now = Timestamp.now
-        var count = 0
-        try readObject { key, reader throws(JSONError) in
-            count += 1
-            if count > ClassifyInput.maxFields {
-                throw reader.failure(
-                    .count, "is one field too many: at most \(ClassifyInput.maxFields)")
-            }
-            facts.note(field: key.string, try reader.readString(maxBytes: 8192), now: now)
-        }
-    }
 }
 
-private func write(
-    _ error: Classification, _ verdict: RetryPolicy.Verdict, to json: inout JSONWriter
-) {
+func write(_ error: Classification, to json: inout JSONWriter) {
     let traits = error.kind.traits
     json.member("kind", error.kind.rawValue)
     json.member("api", traits.flags.isAPI)
@@ -102,6 +109,12 @@ private func write(
     json.member("failsOver", traits.failsOver)
     json.member("mayHaveBeenApplied", error.mayHaveBeenApplied)
     json.member("mayUseDefaultTemplate", error.mayUseDefaultTemplate)
+}
+
+private func write(
+    _ error: Classification, _ verdict: RetryPolicy.Verdict, to json: inout JSONWriter
+) {
+    write(error, to: &json)
     switch verdict {
     case .retry(let wait):
         json.member("retry", true)

@@ -94,6 +94,7 @@ package struct MetricsPage {
     /// The page of an instance.
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
+        attempts: [Attempts.Counters],
         isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
         build: [(name: String, value: String)]
     ) -> String {
@@ -103,6 +104,7 @@ package struct MetricsPage {
         page.requests(merge(loops.map(\.snapshot)))
         page.ledger(ledgers)
         page.breakers(breakers)
+        page.attempts(attempts)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
         page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
@@ -197,6 +199,30 @@ package struct MetricsPage {
                 "breakwater_breaker_\(name)_total", [],
                 loops.reduce(0) { $0 + $1[keyPath: counter] })
         }
+    }
+
+    private mutating func attempts(_ loops: [Attempts.Counters]) {
+        func sum(_ counter: KeyPath<Attempts.Counters, Int>) -> Int {
+            loops.reduce(0) { $0 + $1[keyPath: counter] }
+        }
+        family("breakwater_permits_total", "counter", "Answers to permits asked for.")
+        for (answer, counter) in [
+            ("allowed", \Attempts.Counters.allowed), ("breaker_open", \.breakerOpen),
+            ("quota_exceeded", \.overQuota),
+        ] {
+            sample("breakwater_permits_total", [("answer", answer)], sum(counter))
+        }
+        family("breakwater_permits_degraded_total", "counter", "Permits without a record.")
+        sample("breakwater_permits_degraded_total", [], sum(\.degraded))
+        family("breakwater_attempts_total", "counter", "Tries that callers reported.")
+        for (outcome, counter) in [
+            ("succeeded", \Attempts.Counters.succeeded), ("failed", \.failed),
+            ("cancelled", \.cancelled), ("replayed", \.replayed),
+        ] {
+            sample("breakwater_attempts_total", [("outcome", outcome)], sum(counter))
+        }
+        family("breakwater_attempts_dropped_total", "counter", "Tries that were not stored.")
+        sample("breakwater_attempts_dropped_total", [], sum(\.dropped))
     }
 
     private mutating func family(_ name: String, _ type: String, _ help: String) {

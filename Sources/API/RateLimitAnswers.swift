@@ -16,7 +16,7 @@ func write(recorded ask: Ask, _ verdict: Verdict, to json: inout JSONWriter) {
     json.member("count", verdict.limits.first?.count ?? 0)
     json.member("operation", ask.operation)
     json.member("cost", ask.cost)
-    json.member("recordedAt", orNull: verdict.recordedAt)
+    json.member("recordedAt", orNull: verdict.admittedAt?.description)
     json.member("id", ifPresent: verdict.id?.description)
     if verdict.isReplay { json.member("replayed", true) }
 }
@@ -44,7 +44,7 @@ func write(acquired ask: Ask, _ verdict: Verdict, to json: inout JSONWriter) {
     json.member("remaining", orNull: deciding?.remaining)
     json.member("operation", ask.operation)
     json.member("cost", ask.cost)
-    json.member("recordedAt", orNull: verdict.recordedAt)
+    json.member("recordedAt", orNull: verdict.admittedAt?.description)
     json.member("policy", orNull: deciding?.applied.name(for: ask.operation))
     json.member("windowMs", orNull: deciding?.applied.windowMs)
     json.member("id", ifPresent: verdict.id?.description)
@@ -127,12 +127,6 @@ func encoded(_ members: (inout JSONWriter) -> Void) -> [UInt8] {
 }
 
 // MARK: Limits
-
-extension Verdict {
-    fileprivate var recordedAt: String? {
-        if case .admitted(let at) = outcome { at.description } else { nil }
-    }
-}
 
 extension AppliedLimit {
     /// The policy that it is from: the operation's name, `*`, `default` or `maxPerHour`.

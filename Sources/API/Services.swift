@@ -8,6 +8,7 @@ package struct Services: Sendable {
     package let keys: KeyCache
     package let ledger: Ledger
     package let breakers: Breakers
+    package let attempts: Attempts
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -21,7 +22,8 @@ package struct Services: Sendable {
     package let tell: Tell
 
     package init(
-        keys: KeyCache, ledger: Ledger, breakers: Breakers, pipeline: Pipeline,
+        keys: KeyCache, ledger: Ledger, breakers: Breakers, attempts: Attempts,
+        pipeline: Pipeline,
         jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
         readiness: Readiness,
@@ -30,6 +32,7 @@ package struct Services: Sendable {
         self.keys = keys
         self.ledger = ledger
         self.breakers = breakers
+        self.attempts = attempts
         self.pipeline = pipeline
         directory = Directory(pipeline)
         self.jobs = jobs
@@ -70,6 +73,23 @@ package struct APISettings: Hashable, Sendable {
     package var exportPageRows = 500
     /// How long callers are told to wait when the database is away.
     package var storeRetryAfter: Duration = .seconds(1)
+    /// What permits tell callers to keep to.
+    package var times = SandboxTimes()
+
+    package init() {}
+}
+
+/// How long things may take, for those who call a provider themselves (the original's values, but for
+/// the call, for which it had none).
+package struct SandboxTimes: Hashable, Sendable {
+    /// One call to the provider.
+    package var call: Duration = .seconds(30)
+    /// A sandbox, from its creation.
+    package var life: Duration = .seconds(1800)
+    /// Reading a file in it.
+    package var fileRead: Duration = .seconds(3)
+    /// Building in it.
+    package var build: Duration = .seconds(120)
 
     package init() {}
 }

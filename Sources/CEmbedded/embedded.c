@@ -45,6 +45,9 @@ static const unsigned char m0012[] = {
 static const unsigned char m0013[] = {
 #embed "../../migrations/0013_import.sql"
 };
+static const unsigned char m0015[] = {
+#embed "../../migrations/0015_attempts.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -63,6 +66,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0011_tenant_life", m0011, sizeof m0011},
     {"0012_ledger_speed", m0012, sizeof m0012},
     {"0013_import", m0013, sizeof m0013},
+    {"0015_attempts", m0015, sizeof m0015},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

@@ -74,6 +74,10 @@ extension Plane {
             "breaker, generation, at, from_state, to_state, cause, failures, instance",
             "'e2b:r:create', g.n, \(at), 'CLOSED', 'OPEN', 'failures', 5, $2"
         ),
+        "attempt": (
+            "id, number, at, ended_at, operation, breaker, outcome, duration_ms",
+            "gen_random_uuid(), 1, \(at), \(at), $2, 'e2b:r:create', 'succeeded', g.n"
+        ),
         "audit_entry": ("id, actor, action, target", "gen_random_uuid(), 'system', 'test', $2"),
         "idempotency": (
             "key_hash, request_hash, expires_at",

@@ -14,6 +14,7 @@ package struct Plane: Sendable {
     package let ledger: Ledger
     package let directory: Directory
     package let breakers: Breakers
+    package let attempts: Attempts
     /// The clock that the ledger is given; nil: the database's own.
     package let clock: TestClock?
 
@@ -43,7 +44,7 @@ package struct Plane: Sendable {
                 let background: [@Sendable () async -> Void] = [
                     { await plane.writes.run() }, { await plane.reads.run() },
                     { await plane.keys.run() }, { await plane.ledger.run() },
-                    { await plane.breakers.run() },
+                    { await plane.breakers.run() }, { await plane.attempts.run() },
                 ]
                 for work in background {
                     group.addTask(executorPreference: loop) { await work() }
@@ -76,6 +77,9 @@ package struct Plane: Sendable {
         directory = Directory(reads)
         self.breakers = Breakers(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers)
+        attempts = Attempts(
+            on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
+            budgets: RetryBudgetKeeper(on: loop))
     }
 
     /// Makes a tenant with any name.

@@ -31,12 +31,13 @@ package struct Served: Sendable {
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
-            pipeline: plane.reads,
+            attempts: plane.attempts, pipeline: plane.reads,
             jobs: jobs.map { JobSchedule($0) }, settings: settings, readiness: readiness,
             metricsPage: {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],
-                    breakers: [await plane.breakers.counters], isDatabaseUp: true,
+                    breakers: [await plane.breakers.counters],
+                    attempts: [await plane.attempts.counters], isDatabaseUp: true,
                     jobRuns: await scheduler.runs, build: [("version", "test")])
             }, tell: { _ in })
         let routes = apiRoutes(services)

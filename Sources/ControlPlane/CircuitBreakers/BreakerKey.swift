@@ -4,6 +4,12 @@ package struct BreakerKey: Hashable, Sendable {
     /// Classes are few: a provider that cannot create must not keep anybody from killing.
     package enum OperationClass: String, Hashable, Sendable, CaseIterable {
         case create, manage
+
+        /// That of an operation of this name, where the caller does not say.
+        package init(ofOperation name: String) {
+            let words = name.utf8.split { $0 == 0x5f || $0 == 0x2e || $0 == 0x2d }  // _ . -
+            self = words.contains { $0.elementsEqual("create".utf8) } ? .create : .manage
+        }
     }
 
     package let tenant: Tenant.ID

@@ -11,6 +11,8 @@ package actor Breakers: LoopBound {
         package var policy = BreakerPolicy()
         /// Tenants whose failures open the breaker over all of them.
         package var parentTenants = 3
+        /// What counts once: the operation with its retries (the original), or each try.
+        package var unit = Unit.operation
         /// The kinds of errors that count as failures.
         package var countKinds = Set(ErrorKind.allCases.filter(\.traits.countsForBreaker))
         /// How often others' moves are asked for; they are promised within 1 s.
@@ -31,6 +33,8 @@ package actor Breakers: LoopBound {
             return parent
         }
     }
+
+    package enum Unit: String, Hashable, Sendable, CaseIterable { case operation, attempt }
 
     package struct Counters: Hashable, Sendable {
         package var refused = 0
@@ -98,6 +102,11 @@ package actor Breakers: LoopBound {
 
     /// What is known of a breaker: as it is in the database, up to `age`.
     package func snapshot(of key: BreakerKey) -> BreakerSnapshot? { snapshots[key] }
+
+    /// The database's time and a breaker's state, as this loop knows them.
+    func glance(at key: BreakerKey) -> (now: Timestamp, state: BreakerMachine.State) {
+        (now, snapshots[key]?.machine.effectiveState ?? .closed)
+    }
 
     /// The database's time as this loop knows it.
     var now: Timestamp {

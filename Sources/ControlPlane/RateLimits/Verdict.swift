@@ -92,6 +92,8 @@ package struct Verdict: Hashable, Sendable {
 
     package var isAdmitted: Bool { if case .denied = outcome { false } else { true } }
 
+    package var admittedAt: Timestamp? { if case .admitted(let at) = outcome { at } else { nil } }
+
     /// The limit that an answer names: the one that denied, else the enforced one with the least
     /// room, else the first. Nil where none applies.
     package var deciding: LimitState? {

@@ -18,7 +18,9 @@ package enum TryError: Error, Hashable, Sendable {
 
 /// One try, for the log and the store.
 package struct TryRecord: Hashable, Sendable {
-    package enum Outcome: String, Hashable, Sendable { case succeeded, failed, cancelled }
+    package enum Outcome: String, Hashable, Sendable, CaseIterable {
+        case succeeded, failed, cancelled
+    }
 
     /// From 1.
     package let number: Int

@@ -19,6 +19,7 @@ package struct CleanupJob: Job {
         package var rollUpRetention: Duration = .seconds(30 * 86_400)
         package var eventRetention: Duration = .seconds(90 * 86_400)
         package var breakerEventRetention: Duration = .seconds(90 * 86_400)
+        package var attemptRetention: Duration = .seconds(30 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
         package var chunk = 5_000
@@ -47,6 +48,7 @@ package struct CleanupJob: Job {
             let hours = try await delete(
                 .usageHourClean, [.int8(settings.rollUpRetention.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
+            let tries = try await drop("attempt", keep: settings.attemptRetention, pipeline)
             let moves = try await delete(
                 .breakerEventClean, [.int8(settings.breakerEventRetention.milliseconds)], pipeline)
             let replies = try await delete(.idempotencyClean, [], pipeline)
@@ -56,7 +58,7 @@ package struct CleanupJob: Job {
                 ("usagePartitions", usage), ("longUsagePartitions", long),
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
-                ("eventPartitions", events), ("breakerEvents", moves),
+                ("eventPartitions", events), ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("idempotencyRows", replies), ("tasks", tasks),
             ])
         } catch {
@@ -115,6 +117,7 @@ package struct PartitionsJob: Job {
             made.append(("usage_log", Int(next)))
             for (parent, ahead) in [
                 ("usage_log_long", 2), ("request_record", 2), ("usage_minute", 2), ("event", 3),
+                ("attempt", 2),
             ] {
                 let rows = try await pipeline.execute(
                     .makePartitions, [.text(parent), .timestamp(nil), .int4(Int32(ahead))])

@@ -121,12 +121,19 @@ package struct KeyHash: Hashable, Sendable {
 package func sha256Hex(_ text: String) -> String { hexadecimal(KeyHash(of: text.utf8).octets) }
 
 func hexadecimal(_ octets: [UInt8]) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    return String(
-        decoding: octets.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") - 10 + value
+    }
+    return unsafe String(unsafeUninitializedCapacity: 2 * octets.count) { buffer in
+        for (index, octet) in octets.enumerated() {
+            unsafe buffer[2 * index] = digit(octet >> 4)
+            unsafe buffer[2 * index + 1] = digit(octet & 15)
+        }
+        return 2 * octets.count
+    }
 }
 
-@inline(__always) private func lowerHexDigit(_ byte: UInt8) -> UInt8? {
+@inline(__always) func lowerHexDigit(_ byte: UInt8) -> UInt8? {
     switch byte {
     case UInt8(ascii: "0")...UInt8(ascii: "9"): byte &- UInt8(ascii: "0")
     case UInt8(ascii: "a")...UInt8(ascii: "f"): byte &- UInt8(ascii: "a") &+ 10

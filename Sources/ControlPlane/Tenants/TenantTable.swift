@@ -95,6 +95,15 @@ package struct TenantTable: Sendable {
                     "open_until", "instance", "actor", "reason",
                 ])),
         TenantTable(
+            name: "attempt", key: [("at", .timestamptz), ("id", .uuid), ("number", .smallint)],
+            removal: .chunks,
+            export: .lines(
+                "attempt",
+                [
+                    "id", "number", "at", "ended_at", "operation", "breaker", "outcome", "kind",
+                    "duration_ms", "wait_ms", "stop",
+                ])),
+        TenantTable(
             name: "audit_entry", key: [("id", .uuid)], removal: .chunks,
             export: .lines(
                 "audit",

@@ -15,6 +15,8 @@ package actor Pipeline: LoopBound {
 
     /// Connected and set up.
     package private(set) var isReady = false
+    /// Calls that were sent, each of one round trip.
+    package private(set) var sent = 0
     /// Why the last connection was lost or refused, for people.
     package private(set) var lastFailure = "not connected yet"
 
@@ -107,6 +109,7 @@ extension Pipeline {
         if case .begin = exchange.work { isHeld = true }
         if case .end = exchange.work { isHeld = false }
         watchDeadline(of: exchange)
+        sent += 1
         if !link.send(exchange) { lose(link, .connectionLost(.unknown)) }
     }
 

@@ -35,7 +35,7 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "How often which operation: zipf, uniform or one.")
     var distribution = KeySampler.Distribution.zipf
     @Option(help: "Units of a call, 1 to 1000000.") var cost = 1
-    @Option(help: "Limit of check and acquire, 0 to 1000000000.") var maxPerHour = 1_000_000_000
+    @Option(help: "Limit of check, acquire and permit, 0 to 1000000000.") var maxPerHour = 1_000_000_000
     @Flag(help: "Send no limit: the tenant's policies decide.") var policies = false
     @Option(help: "A local server's process, for its CPU, where its metrics do not tell.")
     var serverPid: Int32?

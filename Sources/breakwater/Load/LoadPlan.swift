@@ -3,13 +3,13 @@ import JSON
 /// What a load asks: one call over a number of keys, made ready to be sent.
 struct LoadPlan: Sendable {
     enum Call: String, CaseIterable, Sendable {
-        case record, check, acquire, stats
+        case record, check, acquire, permit, stats
 
         /// What the service may answer when all is well.
         var wanted: Set<Int> {
             switch self {
             case .record: [201]
-            case .check, .stats: [200]
+            case .check, .permit, .stats: [200]
             case .acquire: [200, 429]
             }
         }
@@ -32,12 +32,13 @@ struct LoadPlan: Sendable {
             body.object { writer in
                 writer.member("operation", operation)
                 if cost != 1 { writer.member("cost", cost) }
-                if call == .acquire { writer.member("maxPerHour", ifPresent: maxPerHour) }
+                if call == .acquire || call == .permit { writer.member("maxPerHour", ifPresent: maxPerHour) }
             }
             let (method, path) =
                 switch call {
                 case .record: ("POST", "/v1/requests")
                 case .acquire: ("POST", "/v1/rate-limits/acquire")
+                case .permit: ("POST", "/v1/attempts")
                 case .check:
                     (
                         "GET",

@@ -70,7 +70,7 @@ struct Service: Sendable {
         let servers = try zip(workers, endpoints.byLoop).map { worker, endpoints in
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
-                pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings.api,
+                attempts: worker.attempts, pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings.api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, metricsPage: page, tell: tell)
             return Server(
@@ -164,13 +164,15 @@ struct Service: Sendable {
     ) async -> String {
         var ledgers: [Ledger.Counters] = []
         var breakers: [Breakers.Counters] = []
+        var attempts: [Attempts.Counters] = []
         for worker in workers {
             ledgers.append(await worker.ledger.counters)
             breakers.append(await worker.breakers.counters)
+            attempts.append(await worker.attempts.counters)
         }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            isDatabaseUp: isDatabaseUp, jobRuns: await scheduler.runs, build: Build.facts)
+            attempts: attempts, isDatabaseUp: isDatabaseUp, jobRuns: await scheduler.runs, build: Build.facts)
     }
 
     /// Host and process, e.g. `node-1:4711`: names this instance in leases and to the database.

@@ -13,6 +13,7 @@ struct Worker: Sendable {
     let keys: KeyCache
     let ledger: Ledger
     let breakers: Breakers
+    let attempts: Attempts
     let metrics = LoopMetrics()
 
     init(
@@ -39,6 +40,11 @@ struct Worker: Sendable {
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
         breakers = Breakers(
             on: loop, pipeline: reads, instance: instance, settings: settings.breakers, tell: tell)
+        attempts = Attempts(
+            on: loop, pipeline: reads, ledger: ledger, breakers: breakers,
+            budgets: RetryBudgetKeeper(on: loop, settings.retryBudget),
+            retries: RetryPolicy(settings.retry), classifier: Classifier(settings.classifier),
+            settings: settings.attempts, tell: tell)
     }
 
     /// Serves until the server was drained, then closes what is behind it. On the loop.
@@ -49,11 +55,14 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await keys.run() }
             group.addTask(executorPreference: loop) { await ledger.run() }
             group.addTask(executorPreference: loop) { await breakers.run() }
+            group.addTask(executorPreference: loop) { await attempts.run() }
             do throws(IOError) {
                 try await server.run()
             } catch {
                 tell(.serviceStopping(reason: "a listener failed: \(error)"))
             }
+            await ledger.flushDenials()
+            await attempts.flush()
             await writes.close()
             await reads.close()
             group.cancelAll()

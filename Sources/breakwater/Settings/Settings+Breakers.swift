@@ -7,6 +7,9 @@ extension Settings {
         .choice(
             "breaker.mode", \.breakers.policy.mode,
             "what opens it: consecutive failures, or the share of failures in a countWindow or timeWindow"),
+        .choice(
+            "breaker.unit", \.breakers.unit,
+            "what counts once: an operation with all its tries, or each attempt"),
         .int(
             "breaker.failureThreshold", \.breakers.policy.failureThreshold, 1...10_000,
             "failures in a row that open it"),

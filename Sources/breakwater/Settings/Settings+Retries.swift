@@ -1,3 +1,4 @@
+import API
 import ControlPlane
 
 extension Settings {
@@ -39,7 +40,7 @@ extension Settings {
             .duration(
                 "retry.gatewayDeadlineMs", \.retry.gatewayDeadline, 1000...3_600_000,
                 "a call through the gateway with all its tries"),
-        ] + budget
+        ] + budget + attempts
 
     private static let budget: [Setting] = [
         .bool(
@@ -65,5 +66,30 @@ extension Settings {
         .int(
             "retry.budgetMaxTenants", \.retryBudget.maxTenants, 100...10_000_000,
             "budgets that a loop remembers"),
+    ]
+
+    /// Of callers who call a provider themselves. The times of sandboxes are the original's.
+    private static let attempts: [Setting] = [
+        .duration(
+            "attempts.flushMs", \.attempts.flush, 50...60_000,
+            "how often successes are brought to the table of tries; a kill loses so much of it"),
+        .int(
+            "attempts.maxKept", \.attempts.maxKept, 0...1_000_000,
+            "tries of a loop that wait for that; past it they are not stored"),
+        .duration(
+            "attempts.retentionS", \.cleanup.attemptRetention, 172_800...315_360_000,
+            "how long tries are kept"),
+        .duration(
+            "provider.callMs", \.api.times.call, 100...3_600_000,
+            "one call to a provider, as permits tell it"),
+        .duration(
+            "sandbox.lifeS", \.api.times.life, 1...2_592_000,
+            "a sandbox's life, as permits tell it"),
+        .duration(
+            "sandbox.fileReadMs", \.api.times.fileRead, 100...3_600_000,
+            "reading a file in a sandbox, as permits tell it"),
+        .duration(
+            "sandbox.buildS", \.api.times.build, 1...86_400,
+            "a build in a sandbox, as permits tell it"),
     ]
 }

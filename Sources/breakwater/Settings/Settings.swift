@@ -31,6 +31,7 @@ struct Settings: Sendable {
     var failedKeys = FailedKeys.Settings()
     var ledger = Ledger.Settings()
     var breakers = Breakers.Settings()
+    var attempts = Attempts.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
     var classifier = Classifier.Settings()

@@ -1,0 +1,97 @@
+internal import IO
+internal import Postgres
+
+/// What a permit is asked for: one operation at the provider, with all its tries.
+package struct PermitRequest: Hashable, Sendable {
+    /// What the ledger records for each try.
+    package let ask: Ask
+    package let breaker: BreakerKey
+    /// From now until the last try must be over; nil: there is none.
+    package let deadline: Duration?
+
+    package init(_ ask: Ask, breaker: BreakerKey, deadline: Duration?) {
+        self.ask = ask
+        self.breaker = breaker
+        self.deadline = deadline
+    }
+}
+
+/// The leave to call the provider, which its outcome refers to.
+package struct Permit: Hashable, Sendable {
+    /// The form of the id: no row stands behind it, so all that its outcome needs is in it.
+    package let token: AttemptToken
+    /// The token, signed.
+    package let id: String
+    /// What the ledger said; nil: the database was away, and nothing is recorded.
+    package let verdict: Verdict?
+    package let breakerState: BreakerMachine.State
+
+    package var isDegraded: Bool {
+        guard let verdict else { return true }
+        return verdict.outcome == .admittedUnrecorded
+    }
+}
+
+package enum PermitAnswer: Hashable, Sendable {
+    case allowed(Permit)
+    case breakerOpen(BreakerRefusal, BreakerMachine.State)
+    /// A limit of the tenant's is reached; nothing was recorded.
+    case overQuota(Verdict)
+}
+
+/// What became of a try.
+package struct TryReport: Hashable, Sendable {
+    /// From 1.
+    package let number: Int
+    package let outcome: TryRecord.Outcome
+    package let duration: Duration
+    /// Of a failed one.
+    package let facts: ErrorFacts?
+    /// The caller tries again if it is told to: the operation has not failed yet.
+    package let willRetry: Bool
+
+    package init(
+        number: Int, outcome: TryRecord.Outcome, duration: Duration, facts: ErrorFacts? = nil,
+        willRetry: Bool = false
+    ) {
+        self.number = number
+        self.outcome = outcome
+        self.duration = duration
+        self.facts = facts
+        self.willRetry = willRetry
+    }
+}
+
+/// What to do after a try.
+package struct Advice: Hashable, Sendable {
+    package enum Next: Hashable, Sendable {
+        /// The operation is over: it succeeded or was given up.
+        case done
+        case retry(after: Duration)
+        case stop(Stop, retryAfter: Duration?)
+    }
+
+    package enum Stop: Hashable, Sendable {
+        case policy(RetryPolicy.Stop)
+        /// A limit of the tenant's leaves no room for another try.
+        case quota
+
+        package var name: String {
+            switch self {
+            case .policy(let stop): stop.rawValue
+            case .quota: "quota"
+            }
+        }
+    }
+
+    package let token: AttemptToken
+    package var next: Next
+    /// Of a failed try.
+    package let error: Classification?
+    /// What the ledger said of the next try.
+    package var verdict: Verdict?
+    /// The try had been reported before; this is what was said then.
+    package var isReplay = false
+    /// The database was away: the outcome is kept in memory until it is back.
+    package var isDegraded = false
+}
