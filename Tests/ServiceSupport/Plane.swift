@@ -14,6 +14,8 @@ package struct Plane: Sendable {
     package let ledger: Ledger
     package let directory: Directory
     package let breakers: Breakers
+    /// Of breakers' moves; not through a pooler.
+    private let hints: BreakerHints?
     package let attempts: Attempts
     /// The clock that the ledger is given; nil: the database's own.
     package let clock: TestClock?
@@ -21,30 +23,32 @@ package struct Plane: Sendable {
     /// Gives `body` a plane on a fresh database; all ends with it.
     package static func with<Answer: Sendable>(
         clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
-        breakers: Breakers.Settings = Breakers.Settings(),
+        breakers: Breakers.Settings = Breakers.Settings(), hints: Bool = false,
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         let template = try await Template.name()
         return try await TestDatabase.withDatabase(template: template) { url in
             try await with(
-                url: url, clock: clock, settings: settings, breakers: breakers, body)
+                url: url, clock: clock, settings: settings, breakers: breakers, hints: hints, body)
         }
     }
 
     /// The same on a database that is there: a second instance beside the first.
     package static func with<Answer: Sendable>(
         url: String, clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
-        breakers: Breakers.Settings = Breakers.Settings(),
+        breakers: Breakers.Settings = Breakers.Settings(), hints: Bool = false,
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         try await withLoop { loop in
             let plane = Plane(
-                url: url, loop: loop, clock: clock, settings: settings, breakers: breakers)
+                url: url, loop: loop, clock: clock, settings: settings, breakers: breakers,
+                hints: hints)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 let background: [@Sendable () async -> Void] = [
                     { await plane.writes.run() }, { await plane.reads.run() },
                     { await plane.keys.run() }, { await plane.ledger.run() },
                     { await plane.breakers.run() }, { await plane.attempts.run() },
+                    { await plane.hints?.run() },
                 ]
                 for work in background {
                     group.addTask(executorPreference: loop) { await work() }
@@ -59,7 +63,7 @@ package struct Plane: Sendable {
 
     private init(
         url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
-        breakers: Breakers.Settings
+        breakers: Breakers.Settings, hints: Bool
     ) {
         var wanted = Pipeline.Settings(url: TestDatabase.serving(url))
         wanted.role = "bw_app"
@@ -75,8 +79,14 @@ package struct Plane: Sendable {
         if let clock { now = { clock.now } }
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings, now: now)
         directory = Directory(reads)
+        var direct = wanted
+        direct.conninfo = Conninfo(url: url)
+        direct.ownsSession = true
+        self.hints = hints ? BreakerHints(on: loop, direct) : nil
         self.breakers = Breakers(
-            on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers)
+            on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers,
+            hints: self.hints)
+        self.hints?.tell(self.breakers)
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
             budgets: RetryBudgetKeeper(on: loop))

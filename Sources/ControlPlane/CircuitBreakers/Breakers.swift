@@ -17,6 +17,8 @@ package actor Breakers: LoopBound {
         package var countKinds = Set(ErrorKind.allCases.filter(\.traits.countsForBreaker))
         /// How often others' moves are asked for; they are promised within 1 s.
         package var pollInterval: Duration = .milliseconds(400)
+        /// The least time between two questions, however many hints come.
+        package var hintSpacing: Duration = .milliseconds(20)
         /// How far back they are asked for: longer than a write lasts (statement time-out, 5 s).
         package var changeSpan: Duration = .seconds(15)
         /// How long successes that end a run of failures wait for others of their kind.
@@ -61,7 +63,12 @@ package actor Breakers: LoopBound {
     private let instance: String
     private let store: BreakerStore
     private let changes: Batcher<BreakerChange, BreakerChanged>
+    private let hints: BreakerHints?
     private let tell: Tell
+    private let hinted = Waiter<Void>()
+    private lazy var pollTimer = LoopTimer { [weak self] in
+        self?.assumeIsolated { $0.pollSoon() }
+    }
     private var snapshots: [BreakerKey: BreakerSnapshot] = [:]
     private var pending: [BreakerKey: Pending] = [:]
     private var hasDue = false
@@ -71,14 +78,17 @@ package actor Breakers: LoopBound {
     private var freshAt: MonotonicInstant?
     private var counted = Counters()
 
-    /// - Parameter instance: names this process in leases and in the history.
+    /// - Parameters:
+    ///   - instance: names this process in leases and in the history.
+    ///   - hints: tells others of moves, and hears of theirs.
     package init(
         on loop: EventLoop, pipeline: Pipeline, instance: String, settings: Settings = Settings(),
-        tell: @escaping Tell = { _ in }
+        hints: BreakerHints? = nil, tell: @escaping Tell = { _ in }
     ) {
         self.loop = loop
         self.settings = settings
         self.instance = instance
+        self.hints = hints
         self.tell = tell
         let store = BreakerStore(pipeline, instance: instance)
         self.store = store
@@ -306,6 +316,7 @@ package actor Breakers: LoopBound {
             counted.moves += 1
             tell(.breakerMoved(key, move))
         }
+        if !changed.moves.isEmpty, !changed.snapshot.isLocal { hints?.send() }
         adopt(changed.snapshot, of: key)
     }
 
@@ -324,19 +335,28 @@ package actor Breakers: LoopBound {
 
     /// Polls and reports until cancelled.
     package func run() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask(executorPreference: loop) { await self.changes.run() }
-            group.addTask(executorPreference: loop) { await self.report() }
-            while !Task.isCancelled {
-                await poll()
-                let jitter = Double.random(in: 0.9...1)
-                do throws(IOError) {
-                    try await loop.sleep(for: settings.pollInterval * jitter)
-                } catch { break }
+        await withTaskCancellationHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask(executorPreference: loop) { await self.changes.run() }
+                group.addTask(executorPreference: loop) { await self.report() }
+                while !Task.isCancelled {
+                    await poll()
+                    let jitter = Double.random(in: 0.9...1)
+                    pollTimer.set(.now.advanced(by: settings.pollInterval * jitter), on: loop)
+                    do throws(IOError) { try await loop.sleep(for: settings.hintSpacing) } catch {
+                        break
+                    }
+                    await hinted.wait()
+                }
+                group.cancelAll()
             }
-            group.cancelAll()
+        } onCancel: {
+            loop.execute { self.assumeIsolated { $0.pollSoon() } }
         }
     }
+
+    /// Others have moved a breaker, or so it seems: asks them now, not at the end of the interval.
+    package func pollSoon() { hinted.resume(()) }
 
     /// Learns what others did. After a failure, and the first time, all is read.
     package func poll() async {

@@ -172,6 +172,16 @@ extension Link {
         return unsafe PQstatus(connection) == CONNECTION_OK
     }
 
+    /// Whether anything came over a channel that the session listens on; what it says is not read.
+    func takeNotifications() -> Bool {
+        var isAny = false
+        while let notification = unsafe PQnotifies(connection) {
+            unsafe PQfreemem(notification)
+            isAny = true
+        }
+        return isAny
+    }
+
     private var hasInput: Bool {
         guard let session = unsafe PQsslStruct(connection, "OpenSSL"),
             let pending = unsafe LateSymbols.sslPending

@@ -12,6 +12,7 @@ package actor Pipeline: LoopBound {
     package nonisolated let loop: EventLoop
     private let settings: Settings
     private let onChange: @Sendable (_ isReady: Bool) -> Void
+    private let onNotify: @Sendable () -> Void
 
     /// Connected and set up.
     package private(set) var isReady = false
@@ -43,14 +44,18 @@ package actor Pipeline: LoopBound {
         self?.assumeIsolated { $0.stopWaiting() }
     }
 
-    /// `onChange` is called on the loop when the pipeline becomes ready or stops being so.
+    /// - Parameters:
+    ///   - onChange: called on the loop when the pipeline becomes ready or stops being so.
+    ///   - onNotify: called on the loop when something came over `settings.channel`.
     package init(
         on loop: EventLoop, _ settings: Settings,
-        onChange: @escaping @Sendable (_ isReady: Bool) -> Void = { _ in }
+        onChange: @escaping @Sendable (_ isReady: Bool) -> Void = { _ in },
+        onNotify: @escaping @Sendable () -> Void = {}
     ) {
         self.loop = loop
         self.settings = settings
         self.onChange = onChange
+        self.onNotify = onNotify
         let pauseEnded = Waiter<Void>()
         self.pauseEnded = pauseEnded
         pauseTimer = LoopTimer { pauseEnded.resume(()) }
@@ -160,6 +165,7 @@ extension Pipeline {
     func advance() {
         guard let link else { return }
         let isSound = link.receive { finish($0, of: link) }
+        if link.takeNotifications() { onNotify() }
         if !isSound, link === self.link { lose(link, .connectionLost(.unknown)) }
     }
 
@@ -332,7 +338,7 @@ extension Pipeline {
         ended.reset()
         let link = try Link(connected, for: self, preparedStatements: settings.ownsSession)
         self.link = link
-        if let setUp = settings.sessionSetUp {
+        for setUp in settings.sessionSetUp {
             let outcome = unsafe await withUnsafeContinuation { continuation in
                 send(
                     unsafe Exchange(.implicit([setUp]), isInside: true, continuation: continuation))

@@ -17,6 +17,9 @@ extension Pipeline {
         /// False behind a pooler in transaction mode: no named statements, and no session settings,
         /// which would stay with a backend that others use; give them by `ALTER ROLE ... SET`.
         package var ownsSession = true
+        /// A channel to LISTEN on: a name of ours, which needs no quotes. Not behind a pooler in
+        /// transaction mode, which would listen for somebody else.
+        package var channel: String?
 
         /// Calls in the pipe and waiting; past it `.overloaded`.
         package var maxQueued = 4_096
@@ -42,9 +45,9 @@ extension Pipeline {
 }
 
 extension Pipeline.Settings {
-    /// One statement, one round trip; values are parameters, never part of the text.
-    var sessionSetUp: Pipeline.Step? {
-        guard ownsSession else { return nil }
+    /// Values are parameters, never part of the text.
+    var sessionSetUp: [Pipeline.Step] {
+        guard ownsSession else { return [] }
         var settings = [
             ("statement_timeout", "\(statementTimeout.milliseconds)"),
             ("lock_timeout", "\(lockTimeout.milliseconds)"),
@@ -58,10 +61,11 @@ extension Pipeline.Settings {
         let calls = settings.indices.map {
             "set_config($\(2 * $0 + 1), $\(2 * $0 + 2), false)"
         }
-        return (
+        let setUp: Pipeline.Step = (
             Statement("", "SELECT " + calls.joined(separator: ", ")),
             settings.flatMap { [.text($0.0), .text($0.1)] }
         )
+        return [setUp] + (channel.map { [(Statement("", "LISTEN \($0)"), [])] } ?? [])
     }
 
     /// The pause after `failures` tries in a row, with `random` in 0...1.

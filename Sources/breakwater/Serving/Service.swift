@@ -52,8 +52,12 @@ struct Service: Sendable {
     private func serve(_ database: Database, _ instance: String, _ stop: Stop) async throws {
         let readiness = Readiness()
         let (failures, loads) = (FailedKeys(settings.failedKeys), TenantLoads())
-        let workers = try (0..<settings.loops).map {
-            try Worker($0, settings, database, readiness, instance, failures, loads, tell)
+        let loops = try (0..<settings.loops).map { try EventLoop.start(name: "bw-loop-\($0)") }
+        let hints = breakerHints(settings, database, on: loops[0])
+        let workers = loops.enumerated().map { index, loop in
+            Worker(
+                index, settings, database, readiness, instance, failures, loads, hints, on: loop,
+                tell)
         }
         let jobs: [any Job] = [
             CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
@@ -81,6 +85,7 @@ struct Service: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             let background = jobLoop
             group.addTask(executorPreference: background) { await jobPipeline.run() }
+            group.addTask(executorPreference: background) { await hints?.run() }
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
             group.addTask(executorPreference: background) { await scheduler.run() }

@@ -18,9 +18,9 @@ struct Worker: Sendable {
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
-        _ instance: String, _ failures: FailedKeys, _ loads: TenantLoads, _ tell: @escaping Tell
-    ) throws {
-        let loop = try EventLoop.start(name: "bw-loop-\(index)")
+        _ instance: String, _ failures: FailedKeys, _ loads: TenantLoads, _ hints: BreakerHints?,
+        on loop: EventLoop, _ tell: @escaping Tell
+    ) {
         self.loop = loop
         func pipeline(_ name: String) -> Pipeline {
             let part = "database (loop \(index), \(name))"
@@ -39,7 +39,9 @@ struct Worker: Sendable {
             on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
         ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
         breakers = Breakers(
-            on: loop, pipeline: reads, instance: instance, settings: settings.breakers, tell: tell)
+            on: loop, pipeline: reads, instance: instance, settings: settings.breakers,
+            hints: hints, tell: tell)
+        hints?.tell(breakers)
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: breakers,
             budgets: RetryBudgetKeeper(on: loop, settings.retryBudget),
@@ -80,4 +82,17 @@ func pipelineSettings(_ settings: Settings, _ database: Database) -> Pipeline.Se
     wanted.deadline = settings.databaseDeadline
     wanted.connectWait = settings.connectWait
     return wanted
+}
+
+/// By which instances hear of breakers' moves at once; nil behind a pooler in transaction mode, unless
+/// there is a way around it.
+func breakerHints(
+    _ settings: Settings, _ database: Database, on loop: EventLoop
+) -> BreakerHints? {
+    var wanted = pipelineSettings(settings, database)
+    if let url = settings.databaseListenURL {
+        wanted.conninfo = Conninfo(url: url, instance: wanted.conninfo.instance)
+        wanted.ownsSession = true
+    }
+    return wanted.ownsSession ? BreakerHints(on: loop, wanted) : nil
 }

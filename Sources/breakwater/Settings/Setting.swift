@@ -18,6 +18,7 @@ struct Setting: Sendable {
     var environmentName: String {
         if name == "databaseURL" { return "DATABASE_URL" }
         if name == "databaseMigrationURL" { return "DATABASE_MIGRATION_URL" }
+        if name == "databaseListenURL" { return "DATABASE_LISTEN_URL" }
         var text = "BREAKWATER_"
         var wasLower = false
         for character in name {

@@ -12,6 +12,7 @@ struct Settings: Sendable {
     var data = "./.breakwater"
     var databaseURL: String?
     var databaseMigrationURL: String?
+    var databaseListenURL: String?
     var operatorKey: String?
     var postgresBinaries: String?
     var postgresUser: String?
@@ -109,6 +110,10 @@ extension Settings {
         .database(
             "databaseMigrationURL", \.databaseMigrationURL,
             "direct URL of a login that may migrate; as DATABASE_URL if not given"),
+        .database(
+            "databaseListenURL", \.databaseListenURL,
+            "direct URL for LISTEN, by which moves of breakers are known at once; as DATABASE_URL if not given and no pooler in transaction mode stands before it"
+        ),
         .text(
             "postgres.binaries", \.postgresBinaries,
             "folder of initdb and postgres; the newest found if not given"),

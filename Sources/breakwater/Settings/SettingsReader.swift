@@ -87,7 +87,7 @@ enum SettingsReader {
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) {
             guard
                 name.hasPrefix("BREAKWATER_")
-                    || ["DATABASE_URL", "DATABASE_MIGRATION_URL"].contains(
+                    || ["DATABASE_URL", "DATABASE_MIGRATION_URL", "DATABASE_LISTEN_URL"].contains(
                         name.hasSuffix("_FILE") ? String(name.dropLast(5)) : name),
                 !reserved.contains(name), !value.isEmpty
             else { continue }

@@ -249,6 +249,26 @@ import Testing
         }
     }
 
+    @Test(.proves("C1"), arguments: [true, false])
+    func `hear of a move at once where they may listen`(hints: Bool) async throws {
+        var settings = Self.settings()
+        settings.pollInterval = .seconds(30)
+        let wanted = settings
+        try await Plane.with(breakers: wanted, hints: hints) { first in
+            try await Plane.with(url: first.url, breakers: wanted, hints: hints) { second in
+                let key = Self.key(try await first.makeTenant())
+                _ = await Self.until { await second.breakers.age != nil }
+                #expect(await Self.fail(5, first.breakers, key) == 5)
+                // Whether its connection already listens is not known: the operator's act says it again.
+                let heard = await Self.until {
+                    _ = try? await first.breakers.act(key, .reset, by: .system, reason: nil)
+                    return await second.breakers.snapshot(of: key) != nil
+                }
+                #expect((heard != nil) == hints)
+            }
+        }
+    }
+
     @Test(.proves("C1")) func `go on by themselves while the database is away`() async throws {
         var settings = Self.settings(open: .seconds(1))
         settings.policy.openJitter = 0
