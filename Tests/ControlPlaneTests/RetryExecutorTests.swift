@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// A clock that jumps to the end of every sleep.
-private final class JumpingClock: RetryClock {
+final class JumpingClock: RetryClock {
     private struct State {
         var now = MonotonicInstant(nanoseconds: 0)
         var sleeps: [Duration] = []
