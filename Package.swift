@@ -32,6 +32,7 @@ let package = Package(
         .target(name: "IO", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "JSON", swiftSettings: strict),
         .target(name: "HTTP", dependencies: ["IO", "JSON"], swiftSettings: strict),
+        .target(name: "Outbound", dependencies: ["IO", "CCurl"], swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["IO", "CLibpq"], swiftSettings: strict),
 
         .target(name: "Simulator", dependencies: ["HTTP", "JSON", "IO"], swiftSettings: strict),
@@ -45,13 +46,15 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "API",
-            dependencies: ["HTTP", "ControlPlane", "Postgres", "IO", "JSON", "CEmbedded"],
+            dependencies: [
+                "HTTP", "ControlPlane", "Outbound", "Postgres", "IO", "JSON", "CEmbedded",
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "breakwater",
             dependencies: [
-                "API", "ControlPlane", "HTTP", "Postgres", "IO", "JSON", "Simulator", "CCurl",
-                "CEmbedded", "CLibpq",
+                "API", "ControlPlane", "HTTP", "Outbound", "Postgres", "IO", "JSON", "Simulator",
+                "CCurl", "CEmbedded", "CLibpq",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
@@ -75,6 +78,11 @@ let package = Package(
             name: "SimulatorTests",
             dependencies: ["Simulator", "HTTP", "JSON", "IO", "TestSupport"],
             swiftSettings: strict),
+        .testTarget(
+            name: "OutboundTests", dependencies: ["Outbound", "IO", "TestSupport"],
+            swiftSettings: strict,
+            // Its own `getaddrinfo` must be seen by libcurl.
+            linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=getaddrinfo"])]),
         .testTarget(
             name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
         .testTarget(
