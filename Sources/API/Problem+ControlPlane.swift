@@ -47,6 +47,11 @@ extension Problem {
         case .invalid(let field, let reason):
             self.init(.validation, detail: reason, errors: [Invalid(field, reason)])
         case .conflict(let reason): self.init(.conflict, detail: reason)
+        case .secretKeyNeeded:
+            self.init(
+                .conflict,
+                detail: "secrets cannot be stored: the operator has given no BREAKWATER_SECRET_KEY")
+        case .secretUnreadable: self.init(.internal)
         case .postgres(let error): self.init(error, retryAfter: retryAfter)
         }
     }

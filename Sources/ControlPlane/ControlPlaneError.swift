@@ -26,5 +26,9 @@ package enum ControlPlaneError: Error, Hashable, Sendable {
     case invalid(field: String, reason: String)
     /// A job or task is held by another instance now.
     case conflict(String)
+    /// No key was given that secrets could be sealed with.
+    case secretKeyNeeded
+    /// A stored secret does not open; the reason is for the log.
+    case secretUnreadable(String)
     case postgres(PostgresError)
 }
