@@ -1,6 +1,7 @@
 package import ControlPlane
 package import HTTP
 package import IO
+package import Outbound
 import Synchronization
 
 /// Counts one loop's requests and connections. Only that loop writes, so the lock is free when it
@@ -94,9 +95,8 @@ package struct MetricsPage {
     /// The page of an instance.
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
-        attempts: [Attempts.Counters],
-        isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
-        build: [(name: String, value: String)]
+        attempts: [Attempts.Counters], outbound: [HTTPClient.Counters] = [], isDatabaseUp: Bool,
+        jobRuns: [String: [String: Int]], build: [(name: String, value: String)]
     ) -> String {
         var page = MetricsPage()
         page.family("breakwater_build_info", "gauge", "Always 1; what was built is in its labels.")
@@ -105,6 +105,7 @@ package struct MetricsPage {
         page.ledger(ledgers)
         page.breakers(breakers)
         page.attempts(attempts)
+        page.outbound(outbound)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
         page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
@@ -223,6 +224,33 @@ package struct MetricsPage {
         }
         family("breakwater_attempts_dropped_total", "counter", "Tries that were not stored.")
         sample("breakwater_attempts_dropped_total", [], sum(\.dropped))
+    }
+
+    private mutating func outbound(_ clients: [HTTPClient.Counters]) {
+        var calls: [HTTPClient.Counters.Outcome: Int] = [:]
+        for client in clients { calls.merge(client.calls, uniquingKeysWith: +) }
+        family(
+            "breakwater_outbound_calls_total", "counter",
+            "Calls to others by how they ended, and how far those came that have no answer.")
+        let rows = calls.map { outcome, count in
+            (outcome.kind?.rawValue ?? "answered", outcome.phase?.rawValue ?? "", count)
+        }
+        for (outcome, phase, count) in rows.sorted(by: { ($0.0, $0.1) < ($1.0, $1.1) }) {
+            sample(
+                "breakwater_outbound_calls_total", [("outcome", outcome), ("phase", phase)], count)
+        }
+        func sum(_ counter: (HTTPClient.Counters) -> Int) -> Int {
+            clients.reduce(0) { $0 + counter($1) }
+        }
+        family("breakwater_outbound_in_flight", "gauge", "Calls to others that are in hand.")
+        sample("breakwater_outbound_in_flight", [], sum(\.inFlight))
+        for (name, help, count) in [
+            ("connections", "Connections that were made to others.", sum(\.connections)),
+            ("reuses", "Requests on a connection that stood already.", sum(\.reuses)),
+        ] {
+            family("breakwater_outbound_\(name)_total", "counter", help)
+            sample("breakwater_outbound_\(name)_total", [], count)
+        }
     }
 
     private mutating func family(_ name: String, _ type: String, _ help: String) {

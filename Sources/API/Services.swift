@@ -17,6 +17,7 @@ package struct Services: Sendable {
     package let classifier: Classifier
     package let retries: RetryPolicy
     package let readiness: Readiness
+    package let secrets: SecretBox
     /// The page of metrics of the whole process.
     package let metricsPage: @Sendable () async -> String
     package let tell: Tell
@@ -26,7 +27,7 @@ package struct Services: Sendable {
         pipeline: Pipeline,
         jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
-        readiness: Readiness,
+        readiness: Readiness, secrets: SecretBox = SecretBox(nil),
         metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
     ) {
         self.keys = keys
@@ -40,6 +41,7 @@ package struct Services: Sendable {
         self.classifier = classifier
         self.retries = retries
         self.readiness = readiness
+        self.secrets = secrets
         self.metricsPage = metricsPage
         self.tell = tell
     }

@@ -1,3 +1,4 @@
+import ControlPlane
 import Foundation
 import Glibc
 import JSON
@@ -45,6 +46,32 @@ import Testing
             #expect(try second.logged("cluster_started").first?["adopted"]?.flag == false)
             #expect(try await record(at: second, key) == 2)
             try await second.stop()
+        }
+    }
+
+    @Test(.proves("H1"))
+    func `has a key for secrets beside it, the owner's alone, which is kept`() async throws {
+        try await Scratch.with { scratch in
+            let first = try await scratch.serve()
+            let text = try scratch.read("data/secret.key").trimmingCharacters(in: .newlines)
+            let key = try #require(SecretKey(text))
+            var status = stat()
+            #expect(unsafe lstat(scratch("data/secret.key"), &status) == 0)
+            #expect(status.st_mode & 0o777 == 0o600)
+            #expect(try first.logged("secret_key_made").first?["keyId"]?.text == key.id)
+            #expect(try !first.lines.joined().contains(text))
+            try await first.stop()
+
+            let second = try await scratch.serve()
+            #expect(try second.logged("secret_key_made").isEmpty)
+            #expect(try scratch.read("data/secret.key").contains(text))
+            try await second.stop()
+        }
+        // A given database may be another instance's too: no key is made for it.
+        try await Database.with { url, scratch in
+            let instance = try await scratch.serve(database: url)
+            #expect(!scratch.exists("data/secret.key"))
+            try await instance.stop()
         }
     }
 

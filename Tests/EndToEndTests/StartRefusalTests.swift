@@ -54,6 +54,13 @@ struct Refusal: Sendable, CustomTestStringConvertible {
         Refusal(
             "neither true nor false", ["--set", "postgres.preparedStatements=maybe"],
             "--set: postgres.preparedStatements must be true or false"),
+        Refusal(
+            "private upstreams neither allowed nor not",
+            environment: ["BREAKWATER_ALLOW_PRIVATE_UPSTREAMS": "some"],
+            "environment: outbound.allowPrivate must be true or false"),
+        Refusal(
+            "a secret key that is too short", environment: ["BREAKWATER_SECRET_KEY": "hush"],
+            "environment: secretKey must be 32 octets as 64 hexadecimal digits or in base64"),
         Refusal("no data folder", ["--data", ""], "--data: data must not be empty"),
         Refusal(
             "a file of settings that is missing", ["--config", "/tmp/no/such/file"],

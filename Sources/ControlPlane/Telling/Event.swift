@@ -7,6 +7,7 @@ package enum Event: Sendable {
     case serviceStopping(reason: String)
     case serviceStopped
     case operatorKeyMade(keyID: String, path: String)
+    case secretKeyMade(keyID: String, path: String)
     case databaseReady
     case databaseLost(reason: String)
     case clusterStarted(dataDirectory: String, adopted: Bool)
@@ -31,6 +32,7 @@ package enum Event: Sendable {
         case .serviceStopping: "service_stopping"
         case .serviceStopped: "service_stopped"
         case .operatorKeyMade: "operator_key_made"
+        case .secretKeyMade: "secret_key_made"
         case .databaseReady: "database_ready"
         case .databaseLost: "database_lost"
         case .clusterStarted: "cluster_started"
@@ -65,7 +67,7 @@ package enum Event: Sendable {
         case .serviceReady(let addresses): [("addresses", .texts(addresses))]
         case .serviceStopping(let reason): [("reason", .text(reason))]
         case .serviceStopped, .databaseReady: []
-        case .operatorKeyMade(let keyID, let path):
+        case .operatorKeyMade(let keyID, let path), .secretKeyMade(let keyID, let path):
             [("keyId", .text(keyID)), ("path", .text(path))]
         case .databaseLost(let reason), .clusterLost(let reason): [("reason", .text(reason))]
         case .clusterStarted(let directory, let adopted):

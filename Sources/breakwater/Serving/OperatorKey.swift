@@ -22,24 +22,26 @@ enum OperatorKey {
         } else if try await !directory.hasOperatorKey() {
             var random = SystemRandomNumberGenerator()
             let secret = APIKeySecret(using: &random)
-            try write(secret, to: path)
+            try writePrivate(secret.text + "\n", to: path, replacing: true)
             try await directory.adoptOperatorKey(secret)
             tell(.operatorKeyMade(keyID: secret.id, path: path))
             print(
                 "Operator key, shown once and kept in \(path): \(secret.text)", to: .standardError)
         }
     }
+}
 
-    private static func write(_ secret: APIKeySecret, to path: String) throws {
-        _ = unsafe mkdir(String(path.dropLast("/operator.key".count)), 0o755)
-        let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw IOError.last("open \(path)") }
-        defer { close(descriptor) }
-        let line = Array((secret.text + "\n").utf8)
-        guard unsafe Glibc.write(descriptor, line, line.count) == line.count,
-            fsync(descriptor) == 0
-        else { throw IOError.last("write \(path)") }
-    }
+/// Writes a small file that its owner alone may read (mode 0600), in a folder that is made if it is
+/// missing; on disk when it returns.
+func writePrivate(_ text: String, to path: String, replacing: Bool) throws {
+    if let slash = path.lastIndex(of: "/") { _ = unsafe mkdir(String(path[..<slash]), 0o755) }
+    let mode = O_WRONLY | O_CREAT | O_CLOEXEC | (replacing ? O_TRUNC : O_EXCL)
+    let descriptor = unsafe open(path, mode, 0o600)
+    guard descriptor >= 0 else { throw IOError.last("open \(path)") }
+    defer { close(descriptor) }
+    let bytes = Array(text.utf8)
+    guard unsafe Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0
+    else { throw IOError.last("write \(path)") }
 }
 
 /// Where a line for people goes.

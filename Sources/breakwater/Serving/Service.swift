@@ -3,6 +3,7 @@ import ControlPlane
 import Glibc
 import HTTP
 import IO
+import Outbound
 import Postgres
 import UnixSignals
 
@@ -52,10 +53,11 @@ struct Service: Sendable {
     private func serve(_ database: Database, _ instance: String, _ stop: Stop) async throws {
         let readiness = Readiness()
         let (failures, loads) = (FailedKeys(settings.failedKeys), TenantLoads())
+        let secrets = try SecretKeys.open(settings, tell)
         let loops = try (0..<settings.loops).map { try EventLoop.start(name: "bw-loop-\($0)") }
         let hints = breakerHints(settings, database, on: loops[0])
-        let workers = loops.enumerated().map { index, loop in
-            Worker(
+        let workers = try loops.enumerated().map { index, loop in
+            try Worker(
                 index, settings, database, readiness, instance, failures, loads, hints, on: loop,
                 tell)
         }
@@ -76,7 +78,7 @@ struct Service: Sendable {
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
                 attempts: worker.attempts, pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings.api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
-                readiness: readiness, metricsPage: page, tell: tell)
+                readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
                 on: worker.loop, endpoints: endpoints,
                 routes: try Routes(apiRoutes(services), finish: settings.cors?.finish),
@@ -170,14 +172,17 @@ struct Service: Sendable {
         var ledgers: [Ledger.Counters] = []
         var breakers: [Breakers.Counters] = []
         var attempts: [Attempts.Counters] = []
+        var outbound: [HTTPClient.Counters] = []
         for worker in workers {
             ledgers.append(await worker.ledger.counters)
             breakers.append(await worker.breakers.counters)
             attempts.append(await worker.attempts.counters)
+            outbound.append(await worker.outbound.counters)
         }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            attempts: attempts, isDatabaseUp: isDatabaseUp, jobRuns: await scheduler.runs, build: Build.facts)
+            attempts: attempts, outbound: outbound, isDatabaseUp: isDatabaseUp,
+            jobRuns: await scheduler.runs, build: Build.facts)
     }
 
     /// Host and process, e.g. `node-1:4711`: names this instance in leases and to the database.

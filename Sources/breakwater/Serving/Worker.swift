@@ -2,6 +2,7 @@ import API
 import ControlPlane
 import HTTP
 import IO
+import Outbound
 import Postgres
 
 /// One event loop and all that lives on it: connections to the database, the ledger's batches, the
@@ -14,13 +15,15 @@ struct Worker: Sendable {
     let ledger: Ledger
     let breakers: Breakers
     let attempts: Attempts
+    /// To providers and webhooks.
+    let outbound: HTTPClient
     let metrics = LoopMetrics()
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
         _ instance: String, _ failures: FailedKeys, _ loads: TenantLoads, _ hints: BreakerHints?,
         on loop: EventLoop, _ tell: @escaping Tell
-    ) {
+    ) throws {
         self.loop = loop
         func pipeline(_ name: String) -> Pipeline {
             let part = "database (loop \(index), \(name))"
@@ -47,6 +50,7 @@ struct Worker: Sendable {
             budgets: RetryBudgetKeeper(on: loop, settings.retryBudget),
             retries: RetryPolicy(settings.retry), classifier: Classifier(settings.classifier),
             settings: settings.attempts, tell: tell)
+        outbound = try HTTPClient(on: loop, settings.outbound)
     }
 
     /// Serves until the server was drained, then closes what is behind it. On the loop.
@@ -65,6 +69,7 @@ struct Worker: Sendable {
             }
             await ledger.flushDenials()
             await attempts.flush()
+            await outbound.close()
             await writes.close()
             await reads.close()
             group.cancelAll()

@@ -19,6 +19,7 @@ struct Setting: Sendable {
         if name == "databaseURL" { return "DATABASE_URL" }
         if name == "databaseMigrationURL" { return "DATABASE_MIGRATION_URL" }
         if name == "databaseListenURL" { return "DATABASE_LISTEN_URL" }
+        if name == "outbound.allowPrivate" { return "BREAKWATER_ALLOW_PRIVATE_UPSTREAMS" }
         var text = "BREAKWATER_"
         var wasLower = false
         for character in name {
@@ -137,6 +138,26 @@ extension Setting {
         } show: { settings in
             guard let value = settings[keyPath: path] else { return "" }
             return isSecret ? "<redacted>" : value
+        }
+    }
+
+    /// Keys that seal secrets, separated by commas.
+    static func secretKeys(
+        _ name: String, _ path: any WritableKeyPath<Settings, [SecretKey]> & Sendable,
+        _ help: String, atMost: Int
+    ) -> Setting {
+        Setting(name: name, help: help, isSecret: true) { text, settings throws(SettingsError) in
+            let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+            let keys = parts.compactMap { SecretKey(String($0).trimmed) }
+            guard keys.count == parts.count, keys.count <= atMost else {
+                throw SettingsError(
+                    "must be 32 octets as 64 hexadecimal digits or in base64"
+                        + (atMost > 1 ? ", at most \(atMost) of them with commas" : "")
+                        + "; `openssl rand -hex 32` makes one")
+            }
+            settings[keyPath: path] = keys
+        } show: {
+            $0[keyPath: path].isEmpty ? "" : "<redacted>"
         }
     }
 

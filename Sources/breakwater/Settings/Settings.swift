@@ -4,6 +4,7 @@ import ControlPlane
 import Glibc
 import HTTP
 import IO
+import Outbound
 import Postgres
 
 /// All that an operator may set, with the shipped defaults.
@@ -14,6 +15,9 @@ struct Settings: Sendable {
     var databaseMigrationURL: String?
     var databaseListenURL: String?
     var operatorKey: String?
+    /// One at most.
+    var secretKey: [SecretKey] = []
+    var secretKeyPrevious: [SecretKey] = []
     var postgresBinaries: String?
     var postgresUser: String?
     /// Event loops, each a thread with its own listener, connections and batches. On a small machine
@@ -43,6 +47,7 @@ struct Settings: Sendable {
     var databaseDeadline: Duration = .seconds(8)
     var connectWait: Duration = .seconds(1)
     var maxQueued = 10_000
+    var outbound = HTTPClient.Settings()
 
     /// The private cluster of a data folder, unless a database is given.
     var usesPrivateCluster: Bool { databaseURL == nil }
@@ -55,7 +60,7 @@ struct Settings: Sendable {
 extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] =
-        service + database + limits + ledgerAndJobs + breakerTable + retries
+        service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries
 
     private static let service: [Setting] = [
         Setting(
@@ -74,7 +79,10 @@ extension Settings {
         } show: {
             $0.listen.map(\.description).joined(separator: ",")
         },
-        Setting(name: "data", help: "folder of the private PostgreSQL and the operator key") {
+        Setting(
+            name: "data",
+            help: "folder of the private PostgreSQL, the operator key and the secret key"
+        ) {
             text, settings throws(SettingsError) in
             if text.isEmpty { throw SettingsError("must not be empty") }
             settings.data = text
@@ -84,6 +92,14 @@ extension Settings {
         .text(
             "operatorKey", \.operatorKey, isSecret: true,
             "operator key to accept, e2b_ and 64 hex digits; without it the first start makes one"),
+        .secretKeys(
+            "secretKey", \.secretKey,
+            "key that seals stored secrets, 32 octets in hex or base64; beside a private PostgreSQL the first start makes one",
+            atMost: 1),
+        .secretKeys(
+            "secretKeyPrevious", \.secretKeyPrevious,
+            "keys that sealed secrets before, with commas: they open and no longer seal", atMost: 16
+        ),
         .int(
             "loops", \.loops, 1...256,
             "event loops, each a thread; half the cores, so that PostgreSQL has the rest"),
