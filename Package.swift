@@ -94,7 +94,7 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "ControlPlane", "HTTP", "JSON", "Postgres", "IO", "TestSupport",
+                "API", "ControlPlane", "HTTP", "JSON", "Outbound", "Postgres", "IO", "TestSupport",
                 "ServiceSupport", .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),

@@ -95,8 +95,9 @@ package struct MetricsPage {
     /// The page of an instance.
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
-        attempts: [Attempts.Counters], outbound: [HTTPClient.Counters] = [], isDatabaseUp: Bool,
-        jobRuns: [String: [String: Int]], build: [(name: String, value: String)]
+        attempts: [Attempts.Counters], budgets: [CreationBudget.Counters] = [],
+        outbound: [HTTPClient.Counters] = [], isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
+        build: [(name: String, value: String)]
     ) -> String {
         var page = MetricsPage()
         page.family("breakwater_build_info", "gauge", "Always 1; what was built is in its labels.")
@@ -105,6 +106,7 @@ package struct MetricsPage {
         page.ledger(ledgers)
         page.breakers(breakers)
         page.attempts(attempts)
+        page.budgets(budgets)
         page.outbound(outbound)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
@@ -224,6 +226,34 @@ package struct MetricsPage {
         }
         family("breakwater_attempts_dropped_total", "counter", "Tries that were not stored.")
         sample("breakwater_attempts_dropped_total", [], sum(\.dropped))
+    }
+
+    private mutating func budgets(_ loops: [CreationBudget.Counters]) {
+        family(
+            "breakwater_creation_budget_total", "counter",
+            "Creations that asked their account's budget, by its answer.")
+        let answers: [(String, (CreationBudget.Counters) -> Int)] =
+            [("granted", \.granted)]
+            + CreationBudget.Reason.allCases.map { reason in
+                (reason.rawValue, { $0.waits[reason] ?? 0 })
+            }
+        for (answer, count) in answers {
+            sample(
+                "breakwater_creation_budget_total", [("answer", answer)],
+                loops.reduce(0) { $0 + count($1) })
+        }
+        for (name, help, count) in [
+            (
+                "throttles", "Answers of providers that said 429.",
+                \CreationBudget.Counters.throttles
+            ),
+            ("batches", "Statements that budgets cost.", \.batches),
+        ] {
+            family("breakwater_creation_budget_\(name)_total", "counter", help)
+            sample(
+                "breakwater_creation_budget_\(name)_total", [],
+                loops.reduce(0) { $0 + $1[keyPath: count] })
+        }
     }
 
     private mutating func outbound(_ clients: [HTTPClient.Counters]) {

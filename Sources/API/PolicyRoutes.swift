@@ -126,22 +126,6 @@ extension Call {
         guard name == "*" || operationName(name) else { throw .domain(.notFound("policy")) }
         return name
     }
-
-    /// `If-Match` with an ETag of ours or `*`, or `If-None-Match: *`.
-    fileprivate func precondition() throws(Failure) -> Precondition {
-        if let text = request.header(.ifNoneMatch) {
-            guard text == "*", request.header(.ifMatch) == nil else {
-                throw .problem(.invalid("If-None-Match", "must be * and stand alone"))
-            }
-            return .isNew
-        }
-        guard let text = request.header(.ifMatch) else { return .none }
-        if text == "*" { return .exists }
-        guard text.utf8.count >= 3, text.hasPrefix("\""), text.hasSuffix("\""),
-            let version = wholeNumber(String(text.dropFirst().dropLast()), in: 0...Int.max)
-        else { throw .domain(.outdated) }
-        return .version(Int64(version))
-    }
 }
 
 private struct PolicyInput: JSONReadable {

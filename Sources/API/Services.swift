@@ -1,5 +1,6 @@
 package import ControlPlane
 package import HTTP
+package import Outbound
 package import Postgres
 
 /// What the handlers of one loop work with. Each loop has its own, so that a request and its answer
@@ -9,6 +10,8 @@ package struct Services: Sendable {
     package let ledger: Ledger
     package let breakers: Breakers
     package let attempts: Attempts
+    package let regions: RegionCache
+    package let budget: CreationBudget
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -24,7 +27,7 @@ package struct Services: Sendable {
 
     package init(
         keys: KeyCache, ledger: Ledger, breakers: Breakers, attempts: Attempts,
-        pipeline: Pipeline,
+        regions: RegionCache, budget: CreationBudget, pipeline: Pipeline,
         jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
         readiness: Readiness, secrets: SecretBox = SecretBox(nil),
@@ -34,6 +37,8 @@ package struct Services: Sendable {
         self.ledger = ledger
         self.breakers = breakers
         self.attempts = attempts
+        self.regions = regions
+        self.budget = budget
         self.pipeline = pipeline
         directory = Directory(pipeline)
         self.jobs = jobs
@@ -71,6 +76,8 @@ package struct APISettings: Hashable, Sendable {
     package var maxInFlightPerTenant = 2_000
     /// Whose word about a client's address is taken.
     package var trustedProxies = TrustedProxies()
+    /// Which addresses a provider's URL may name.
+    package var upstreams = AddressRule()
     /// Rows of a page of an export: each is one statement, and what is in memory at a time.
     package var exportPageRows = 500
     /// How long callers are told to wait when the database is away.

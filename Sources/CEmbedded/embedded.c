@@ -45,6 +45,9 @@ static const unsigned char m0012[] = {
 static const unsigned char m0013[] = {
 #embed "../../migrations/0013_import.sql"
 };
+static const unsigned char m0014[] = {
+#embed "../../migrations/0014_regions.sql"
+};
 static const unsigned char m0015[] = {
 #embed "../../migrations/0015_attempts.sql"
 };
@@ -66,6 +69,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0011_tenant_life", m0011, sizeof m0011},
     {"0012_ledger_speed", m0012, sizeof m0012},
     {"0013_import", m0013, sizeof m0013},
+    {"0014_regions", m0014, sizeof m0014},
     {"0015_attempts", m0015, sizeof m0015},
 };
 

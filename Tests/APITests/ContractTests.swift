@@ -38,7 +38,8 @@ import Yams
         let served = try await Plane.with { plane in
             let services = Services(
                 keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
-                attempts: plane.attempts, pipeline: plane.reads, jobs: [],
+                attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
+                pipeline: plane.reads, jobs: [],
                 readiness: Readiness(), metricsPage: { "" }, tell: { _ in })
             return Set(
                 apiRoutes(services).map {

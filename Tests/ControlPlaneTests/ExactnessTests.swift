@@ -41,7 +41,7 @@ private struct BruteForce {
 }
 
 /// Repeatable random numbers (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
+struct Seeded: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15

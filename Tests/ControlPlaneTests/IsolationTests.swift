@@ -35,8 +35,16 @@ import Testing
                 _ = try await plane.directory.createKey(
                     for: tenant, name: "k", scopes: .record, expiresAt: nil, by: .system)
                 _ = try await plane.ledger.record("op", cost: 1, for: tenant)
+                _ = try await Regions(plane.reads, plane.secrets).put(
+                    "eu",
+                    Regions.Draft(
+                        apiURL: "https://api.example", domain: "a.example", apiKey: "key"),
+                    of: tenant, if: .none, by: .system)
             }
-            for table in ["tenant", "api_key", "audit_entry", "operation", "usage_log"] {
+            for table in [
+                "tenant", "api_key", "audit_entry", "operation", "usage_log", "region",
+                "region_set",
+            ] {
                 let count = Statement("count_\(table)", "SELECT count(*) FROM \(table)")
                 let column = table == "tenant" ? "id" : "tenant_id"
                 let foreign = Statement(

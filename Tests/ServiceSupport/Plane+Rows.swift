@@ -2,10 +2,11 @@ package import ControlPlane
 import Postgres
 
 extension Plane {
-    /// Gives a tenant `count` rows in every table that holds rows of tenants (of `policy_set` one), each
-    /// of which names `mark` where it has a text of its own.
+    /// Gives a tenant `count` rows in every table that holds rows of tenants (of its sets one), each of
+    /// which names `mark` where it has a text of its own.
     package func fill(_ tenant: Tenant.ID, _ mark: String, count: Int) throws {
         let session = try Session(Conninfo(url: url))
+        try session.run("INSERT INTO provider_account (id) VALUES ('test') ON CONFLICT DO NOTHING")
         for table in TenantTable.all {
             guard let columns = Self.columns[table.name] else {
                 throw ClientFailure(reason: "no rows for \(table.name): say how to make some")
@@ -14,7 +15,7 @@ extension Plane {
                 """
                 INSERT INTO \(table.name) (tenant_id, \(columns.names))
                 SELECT $1, \(columns.values)
-                FROM   generate_series(1, CASE WHEN $3 = 'policy_set' THEN 1 ELSE $4 END) AS g (n)
+                FROM   generate_series(1, CASE WHEN $3 LIKE '%_set' THEN 1 ELSE $4 END) AS g (n)
                 WHERE  $2 = $2
                 """, .uuid(tenant.uuid), .text(mark), .text(table.name), .int8(Int64(count)))
         }
@@ -47,6 +48,17 @@ extension Plane {
             "$2 || g.n, '[{\"limit\": 5, \"windowS\": 60}]', 60, 0, 'system'"
         ),
         "policy_set": ("version, default_max_per_hour", "7, 1000"),
+        "region": (
+            """
+            name, version, provider, account, api_url, domain, api_key, priority, templates, enabled,
+            updated_by
+            """,
+            """
+            'r' || g.n, 1, 'e2b', 'test', 'https://' || $2, 'a.example', '\\x01', 100, '{}', true,
+            'system'
+            """
+        ),
+        "region_set": ("version", "1"),
         "operation": ("op, name", "g.n::smallint, $2 || g.n"),
         "request_record": (
             "id, at, op, units, labels",

@@ -17,6 +17,10 @@ package struct Plane: Sendable {
     /// Of breakers' moves; not through a pooler.
     private let hints: BreakerHints?
     package let attempts: Attempts
+    package let regions: RegionCache
+    package let budget: CreationBudget
+    /// Seals secrets with a key of the tests'.
+    package let secrets: SecretBox
     /// The clock that the ledger is given; nil: the database's own.
     package let clock: TestClock?
 
@@ -48,6 +52,7 @@ package struct Plane: Sendable {
                     { await plane.writes.run() }, { await plane.reads.run() },
                     { await plane.keys.run() }, { await plane.ledger.run() },
                     { await plane.breakers.run() }, { await plane.attempts.run() },
+                    { await plane.budget.run() }, { await plane.regions.run() },
                     { await plane.hints?.run() },
                 ]
                 for work in background {
@@ -90,6 +95,9 @@ package struct Plane: Sendable {
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
             budgets: RetryBudgetKeeper(on: loop))
+        budget = CreationBudget(on: loop, pipeline: reads, now: now)
+        regions = RegionCache(on: loop, pipeline: reads, budget: budget)
+        secrets = SecretBox(SecretKey(octets: Array(1...32)))
     }
 
     /// Makes a tenant with any name.

@@ -31,8 +31,9 @@ package struct Served: Sendable {
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
-            attempts: plane.attempts, pipeline: plane.reads,
-            jobs: jobs.map { JobSchedule($0) }, settings: settings, readiness: readiness,
+            attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
+            pipeline: plane.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings,
+            readiness: readiness, secrets: plane.secrets,
             metricsPage: {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],

@@ -54,12 +54,15 @@ package struct CleanupJob: Job {
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
+            let leases = try await delete(.creationLeaseClean, [], pipeline)
+            let accounts = try await delete(.accountClean, [], pipeline)
             return report([
                 ("usagePartitions", usage), ("longUsagePartitions", long),
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
                 ("eventPartitions", events), ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("idempotencyRows", replies), ("tasks", tasks),
+                ("creationLeases", leases), ("accounts", accounts),
             ])
         } catch {
             throw .postgres(error)
@@ -201,6 +204,32 @@ extension Statement {
                 SELECT tenant_id, key_hash FROM idempotency
                 WHERE  expires_at <= clock_timestamp() ORDER BY 1, 2 LIMIT $1)
             RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let creationLeaseClean = Statement(
+        "creation_lease_clean",
+        """
+        WITH gone AS (
+            DELETE FROM creation_lease WHERE (account, id) IN (
+                SELECT account, id FROM creation_lease
+                WHERE  until < clock_timestamp() - interval '1 minute' ORDER BY until LIMIT $1)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    /// Those that no region names any more, with what was used of them. One that a change has in hand is
+    /// not old when that ends.
+    fileprivate static let accountClean = Statement(
+        "account_clean",
+        """
+        WITH gone AS (
+            DELETE FROM provider_account WHERE id IN (
+                SELECT a.id FROM provider_account AS a
+                WHERE  NOT EXISTS (SELECT FROM region AS r WHERE r.account = a.id)
+                ORDER  BY a.id LIMIT $1)
+            AND    updated_at < clock_timestamp() - interval '1 hour'
+            RETURNING id),
+        used AS (DELETE FROM creation_budget WHERE account IN (SELECT id FROM gone)),
+        held AS (DELETE FROM creation_lease WHERE account IN (SELECT id FROM gone))
         SELECT count(*) FROM gone
         """)
     fileprivate static let taskClean = Statement(

@@ -59,13 +59,25 @@ package struct TenantTable: Sendable {
             export: .lines(
                 "settings", ["version", "counts_all", "long_ops", "default_max_per_hour"])),
         TenantTable(
+            name: "region", key: [("name", .text)], removal: .cascade,
+            export: .lines(
+                "region",
+                [
+                    "name", "version", "provider", "account", "api_url", "domain", "priority",
+                    "templates", "enabled", "created_at", "updated_at", "updated_by",
+                ], hidden: ["api_key", "api_key_hint"])),
+        TenantTable(
+            name: "region_set", key: [], removal: .cascade,
+            export: .none("when its regions changed last")),
+        TenantTable(
             name: "operation", key: [("op", .smallint)], removal: .cascade,
             export: .lines("operation", ["op", "name", "created_at"])),
         TenantTable(
             name: "import", key: [("id", .bytea)], removal: .cascade,
             export: .none("which files were imported, by hashes")),
         TenantTable(
-            name: "import_row", key: [("import_id", .bytea), ("op", .smallint), ("at", .timestamptz)],
+            name: "import_row",
+            key: [("import_id", .bytea), ("op", .smallint), ("at", .timestamptz)],
             removal: .chunks, export: .none("rows of an import that is under way")),
         TenantTable(
             name: "request_record", key: [("id", .uuid), ("at", .timestamptz)], removal: .chunks,

@@ -73,10 +73,13 @@ struct Service: Sendable {
             await Self.metrics(workers, scheduler, isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
+        var api = settings.api
+        api.upstreams = settings.outbound.addresses
         let servers = try zip(workers, endpoints.byLoop).map { worker, endpoints in
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
-                attempts: worker.attempts, pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings.api,
+                attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
+                pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
@@ -172,16 +175,18 @@ struct Service: Sendable {
         var ledgers: [Ledger.Counters] = []
         var breakers: [Breakers.Counters] = []
         var attempts: [Attempts.Counters] = []
+        var budgets: [CreationBudget.Counters] = []
         var outbound: [HTTPClient.Counters] = []
         for worker in workers {
             ledgers.append(await worker.ledger.counters)
             breakers.append(await worker.breakers.counters)
             attempts.append(await worker.attempts.counters)
+            budgets.append(await worker.budget.counters)
             outbound.append(await worker.outbound.counters)
         }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            attempts: attempts, outbound: outbound, isDatabaseUp: isDatabaseUp,
+            attempts: attempts, budgets: budgets, outbound: outbound, isDatabaseUp: isDatabaseUp,
             jobRuns: await scheduler.runs, build: Build.facts)
     }
 

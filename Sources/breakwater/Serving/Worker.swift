@@ -15,6 +15,8 @@ struct Worker: Sendable {
     let ledger: Ledger
     let breakers: Breakers
     let attempts: Attempts
+    let regions: RegionCache
+    let budget: CreationBudget
     /// To providers and webhooks.
     let outbound: HTTPClient
     let metrics = LoopMetrics()
@@ -50,6 +52,8 @@ struct Worker: Sendable {
             budgets: RetryBudgetKeeper(on: loop, settings.retryBudget),
             retries: RetryPolicy(settings.retry), classifier: Classifier(settings.classifier),
             settings: settings.attempts, tell: tell)
+        budget = CreationBudget(on: loop, pipeline: reads, settings: settings.budget)
+        regions = RegionCache(on: loop, pipeline: reads, budget: budget)
         outbound = try HTTPClient(on: loop, settings.outbound)
     }
 
@@ -62,6 +66,8 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await ledger.run() }
             group.addTask(executorPreference: loop) { await breakers.run() }
             group.addTask(executorPreference: loop) { await attempts.run() }
+            group.addTask(executorPreference: loop) { await budget.run() }
+            group.addTask(executorPreference: loop) { await regions.run() }
             do throws(IOError) {
                 try await server.run()
             } catch {

@@ -1,7 +1,8 @@
+import ControlPlane
 import Outbound
 
 extension Settings {
-    /// Calls to providers and webhooks.
+    /// Calls to providers and webhooks, and the budgets of accounts there.
     static let outboundTable: [Setting] = [
         .bool(
             "outbound.allowPrivate", \.outbound.addresses.allowsPrivate,
@@ -40,5 +41,14 @@ extension Settings {
         .bool(
             "outbound.environmentProxy", \.outbound.usesEnvironmentProxy,
             "follow http_proxy, https_proxy and no_proxy; then the proxy's address is judged alone"),
+        .duration(
+            "budget.throttleMs", \.budget.throttle, 0...3_600_000,
+            "nobody creates at an account for so long after a 429 that says no time"),
+        .duration(
+            "budget.maxThrottleS", \.budget.maxThrottle, 1...86_400,
+            "longest time that a provider's 429 may say"),
+        .duration(
+            "budget.placeWaitMs", \.budget.placeWait, 10...60_000,
+            "how soon to ask again when an account's places are all taken"),
     ]
 }

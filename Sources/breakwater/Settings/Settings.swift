@@ -48,6 +48,7 @@ struct Settings: Sendable {
     var connectWait: Duration = .seconds(1)
     var maxQueued = 10_000
     var outbound = HTTPClient.Settings()
+    var budget = CreationBudget.Settings()
 
     /// The private cluster of a data folder, unless a database is given.
     var usesPrivateCluster: Bool { databaseURL == nil }

@@ -62,15 +62,6 @@ extension HTTPClient {
     }
 }
 
-/// Asks until it is so, for at most 20 s.
-func eventually(_ isSo: () async -> Bool) async throws {
-    let deadline = MonotonicInstant.now.advanced(by: .seconds(20))
-    while await !isSo() {
-        guard MonotonicInstant.now < deadline else { throw Trouble("waited 20 s in vain") }
-        try await Task.sleep(for: .milliseconds(2))
-    }
-}
-
 /// How long the thread of a loop has worked.
 actor LoopClock: LoopBound {
     nonisolated let loop: EventLoop
