@@ -9,4 +9,5 @@ package func apiRoutes(_ services: Services) -> [Route] {
         + AttemptRoutes(endpoint: endpoint).all + ErrorRoutes(endpoint: endpoint).all
         + TenantRoutes(endpoint: endpoint).all
         + TenantLifeRoutes(endpoint: endpoint).all + RegionRoutes(endpoint: endpoint).all
+        + SecretRoutes(endpoint: endpoint).all
 }

@@ -12,7 +12,8 @@ struct Breakwater: AsyncParsableCommand {
             """,
         version: Build.text,
         subcommands: [
-            Serve.self, Migrate.self, TenantCommand.self, KeyCommand.self, Health.self,
+            Serve.self, Migrate.self, TenantCommand.self, KeyCommand.self, SecretsCommand.self,
+            Health.self,
             SettingsCommand.self, Simulate.self, Bench.self, BenchLedger.self,
             DoctorCommand.self, BackupCommand.self, RestoreCommand.self, ImportCommand.self,
         ])

@@ -73,7 +73,9 @@ import Testing
                 #expect(try await admin.send("DELETE", path + "/eu").status == 403)
                 #expect(try await served.client.get(path).status == 401)
             }
-            #expect(try await admin.get("/v1/admin/accounts").status == 403)
+            for path in ["accounts", "secrets"] {
+                #expect(try await admin.get("/v1/admin/\(path)").status == 403)
+            }
             #expect(try await admin.get("/v1/regions").status == 200)
             let none = "/v1/admin/tenants/01a205fa-0649-7568-9913-e7077cb56751/regions"
             #expect(try await served.asOperator.get(none).status == 404)
@@ -157,6 +159,21 @@ import Testing
             #expect(bad.status == 400)
             let long = String(repeating: "a", count: 41)
             #expect(try await served.asOperator.send("PUT", path + long, Self.eu).status == 400)
+        }
+    }
+
+    @Test(.proves("H9")) func `say which key seals what, and seal it again`() async throws {
+        try await Served.with { served in
+            let (tenant, _) = try await served.tenant()
+            let admin = served.asOperator
+            _ = try await admin.send("PUT", "/v1/admin/tenants/\(tenant)/regions/eu", Self.eu)
+            let state = try await admin.get("/v1/admin/secrets")
+            let id = try #require(served.plane.secrets.keyID)
+            #expect(state.json?["keyId"]?.text == id)
+            #expect(state.json?["values"]?[id]?.integer == 1)
+            let rotated = try await admin.post("/v1/admin/secrets/rotate", "")
+            #expect(rotated.status == 200 && rotated.json?["resealed"]?.integer == 0)
+            #expect(rotated.json?["lost"]?.integer == 0)
         }
     }
 }

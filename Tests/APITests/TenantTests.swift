@@ -207,6 +207,8 @@ import Testing
         ),
         ("DELETE", "/v1/admin/tenants/T/regions/eu", nil),
         ("GET", "/v1/admin/accounts", nil),
+        ("GET", "/v1/admin/secrets", nil),
+        ("POST", "/v1/admin/secrets/rotate", nil),
         ("GET", "/v1/admin/jobs", nil),
         ("POST", "/v1/admin/jobs/cleanup/run", nil),
     ]

@@ -25,6 +25,10 @@ import Testing
             [["help", "key"]]
                 + ["create", "list", "rotate", "revoke", "generate"].map { ["help", "key", $0] }
         ),
+        (
+            "help-secrets",
+            [["help", "secrets"]] + ["show", "rotate"].map { ["help", "secrets", $0] }
+        ),
         ("help-health", [["help", "health"]]),
         ("help-settings", [["help", "settings"]]),
         ("help-simulate", [["help", "simulate"]]),

@@ -54,6 +54,8 @@ package struct SecretBox: Sendable {
     /// What new values are sealed with; nil: none can be stored.
     package var keyID: String? { current?.id }
 
+    package var previousIDs: [String] { previous.map(\.id).filter { $0 != keyID } }
+
     /// - Throws: `secretKeyNeeded` without a key; `invalid` for a value over `maxOctets`.
     package func seal(
         _ value: String, at place: Place
