@@ -40,7 +40,7 @@ let package = Package(
         .target(
             name: "ControlPlane",
             dependencies: [
-                "Postgres", "IO", "JSON", "CEmbedded",
+                "Postgres", "Outbound", "IO", "JSON", "CEmbedded",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: strict),
@@ -67,7 +67,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "ServiceSupport",
-            dependencies: ["TestSupport", "ControlPlane", "API", "HTTP", "Postgres", "IO", "JSON"],
+            dependencies: ["TestSupport", "ControlPlane", "Outbound", "API", "HTTP", "Postgres", "IO", "JSON"],
             path: "Tests/ServiceSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
         .testTarget(
@@ -91,6 +91,13 @@ let package = Package(
                 "ControlPlane", "Postgres", "IO", "JSON", "TestSupport", "ServiceSupport",
             ],
             exclude: ["Messages"], swiftSettings: strict),
+        .testTarget(
+            name: "SandboxTests",
+            dependencies: [
+                "ControlPlane", "Simulator", "Outbound", "HTTP", "JSON", "Postgres", "IO",
+                "TestSupport", "ServiceSupport",
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "APITests",
             dependencies: [

@@ -6,8 +6,8 @@ package func apiRoutes(_ services: Services) -> [Route] {
     return ServiceRoutes(endpoint: endpoint).all + RateLimitRoutes(endpoint: endpoint).all
         + BatchRoutes(endpoint: endpoint).all + UsageRoutes(endpoint: endpoint).all
         + PolicyRoutes(endpoint: endpoint).all + BreakerRoutes(endpoint: endpoint).all
-        + AttemptRoutes(endpoint: endpoint).all + ErrorRoutes(endpoint: endpoint).all
-        + TenantRoutes(endpoint: endpoint).all
+        + AttemptRoutes(endpoint: endpoint).all + SandboxRoutes(endpoint: endpoint).all
+        + ErrorRoutes(endpoint: endpoint).all + TenantRoutes(endpoint: endpoint).all
         + TenantLifeRoutes(endpoint: endpoint).all + RegionRoutes(endpoint: endpoint).all
         + SecretRoutes(endpoint: endpoint).all
 }

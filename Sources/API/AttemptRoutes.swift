@@ -49,7 +49,7 @@ private struct PermitInput: JSONReadable {
     let cost: Int32
     let maxPerHour: Int64?
     let provider: String
-    let region: String
+    let region: String?
     let operationClass: BreakerKey.OperationClass
     let deadline: Duration?
     let marks: Marks
@@ -58,7 +58,7 @@ private struct PermitInput: JSONReadable {
         var operation: String?
         var cost = 1
         var (limit, deadline) = (Int?.none, Int?.none)
-        var (provider, region) = ("e2b", "default")
+        var (provider, region) = ("e2b", String?.none)
         var operationClass: BreakerKey.OperationClass?
         var marks = Marks()
         let longest = Int(Attempts.Settings.longestDeadline.milliseconds)
@@ -90,7 +90,7 @@ private struct PermitInput: JSONReadable {
             Ask(
                 operation, cost: cost, maxPerHour: maxPerHour,
                 identity: marks.identity(idempotency)),
-            breaker: BreakerKey(tenant, provider: provider, region: region, operationClass),
+            tenant: tenant, provider: provider, region: region, operationClass,
             deadline: deadline)
     }
 }
@@ -164,6 +164,16 @@ private func permitted(
                 json.member("breaker", refusal.key.id)
                 json.member("breakerState", state.rawValue)
             })
+    case .throttled(let reason, let wait):
+        return .json(
+            encoded { json in
+                json.member("allowed", false)
+                json.member("reason", reason == .concurrency ? "concurrency" : "creation_budget")
+                json.member("retryAfterMs", max(wait.milliseconds, 1))
+                json.member(
+                    "message",
+                    "the provider's account lets no creation through now: \(reason.rawValue)")
+            })
     case .overQuota(let verdict):
         var response = Response.json(encoded { write(denied: verdict, request, to: &$0) })
         response.fields += rateLimitFields(verdict.limits, of: request.ask.operation)
@@ -180,9 +190,11 @@ private func write(
     json.member("id", permit.id)
     json.member("operation", request.ask.operation)
     json.member("cost", request.ask.cost)
-    json.member("provider", request.breaker.provider)
-    json.member("region", request.breaker.region)
-    json.member("breaker", request.breaker.id)
+    json.member("provider", permit.token.ticket.key.provider)
+    json.member("region", permit.token.ticket.key.region)
+    json.member("apiUrl", ifPresent: permit.region?.apiURL)
+    json.member("domain", ifPresent: permit.region?.domain)
+    json.member("breaker", permit.token.ticket.key.id)
     json.member("breakerState", permit.breakerState.rawValue)
     json.member("probe", permit.token.ticket.isProbe)
     json.member("count", orNull: deciding?.count)
@@ -235,7 +247,7 @@ private func advised(_ report: TryReport, _ advice: Advice) -> Response {
             case .stop(let stop, let wait):
                 json.member("retry", false)
                 json.member("retryAfterMs", orNull: wait?.milliseconds)
-                json.member("stop", stop.name)
+                json.member("stop", stop.rawValue)
             }
             json.member("nextRecordedAt", ifPresent: advice.verdict?.admittedAt?.description)
             if let error = advice.error {

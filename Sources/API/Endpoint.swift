@@ -107,7 +107,7 @@ extension Services {
 }
 
 /// The caller behind a request's key, if it has one of `scopes`.
-private func authenticate(
+func authenticate(
     _ request: Request, _ scopes: Scopes, _ services: Services
 ) async throws(Failure) -> Caller {
     guard let key = request.apiKey else { throw .problem(.noCredentials) }

@@ -211,7 +211,7 @@ package struct MetricsPage {
         family("breakwater_permits_total", "counter", "Answers to permits asked for.")
         for (answer, counter) in [
             ("allowed", \Attempts.Counters.allowed), ("breaker_open", \.breakerOpen),
-            ("quota_exceeded", \.overQuota),
+            ("quota_exceeded", \.overQuota), ("throttled", \.throttled),
         ] {
             sample("breakwater_permits_total", [("answer", answer)], sum(counter))
         }

@@ -12,6 +12,7 @@ package struct Services: Sendable {
     package let attempts: Attempts
     package let regions: RegionCache
     package let budget: CreationBudget
+    package let sandboxes: Sandboxes
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -27,7 +28,7 @@ package struct Services: Sendable {
 
     package init(
         keys: KeyCache, ledger: Ledger, breakers: Breakers, attempts: Attempts,
-        regions: RegionCache, budget: CreationBudget, pipeline: Pipeline,
+        regions: RegionCache, budget: CreationBudget, sandboxes: Sandboxes, pipeline: Pipeline,
         jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
         readiness: Readiness, secrets: SecretBox = SecretBox(nil),
@@ -39,6 +40,7 @@ package struct Services: Sendable {
         self.attempts = attempts
         self.regions = regions
         self.budget = budget
+        self.sandboxes = sandboxes
         self.pipeline = pipeline
         directory = Directory(pipeline)
         self.jobs = jobs
@@ -72,6 +74,10 @@ package struct APISettings: Hashable, Sendable {
     package var maxBodyBytes = 64 * 1024
     /// Octets of the JSON body of a batch: 1,000 items of 1 KiB.
     package var maxBatchBodyBytes = 1024 * 1024
+    /// Octets of a body of the gateway's, which go to the provider as they are.
+    package var maxGatewayBodyBytes = 1024 * 1024
+    /// The metadata of a gateway's creation that names its framework.
+    package var frameworkKey = "framework"
     /// Requests of one tenant in hand on this instance; the items of a batch count for themselves.
     package var maxInFlightPerTenant = 2_000
     /// Whose word about a client's address is taken.

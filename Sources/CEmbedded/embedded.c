@@ -51,6 +51,9 @@ static const unsigned char m0014[] = {
 static const unsigned char m0015[] = {
 #embed "../../migrations/0015_attempts.sql"
 };
+static const unsigned char m0017[] = {
+#embed "../../migrations/0017_sandboxes.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -71,6 +74,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0013_import", m0013, sizeof m0013},
     {"0014_regions", m0014, sizeof m0014},
     {"0015_attempts", m0015, sizeof m0015},
+    {"0017_sandboxes", m0017, sizeof m0017},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }

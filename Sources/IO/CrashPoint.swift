@@ -17,6 +17,14 @@ package enum CrashPoint: String, Sendable {
     case answerWritten = "answer.written"
     /// A job's lease has been taken and nothing of it done.
     case jobClaimed = "job.claimed"
+    /// The intent of a sandbox is committed; the provider has not heard of it.
+    case sandboxPlanned = "sandbox.planned"
+    /// The provider has made a sandbox; no row says so.
+    case sandboxAnswered = "sandbox.answered"
+    /// The sandbox is bound to its request; its life is the short first one.
+    case sandboxBound = "sandbox.bound"
+    /// It has the wanted life; its caller does not know of it.
+    case sandboxExtended = "sandbox.extended"
 
     #if DEBUG
         private struct Plan {

@@ -39,6 +39,7 @@ import Yams
             let services = Services(
                 keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
                 attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
+                sandboxes: plane.sandboxes,
                 pipeline: plane.reads, jobs: [],
                 readiness: Readiness(), metricsPage: { "" }, tell: { _ in })
             return Set(

@@ -7,13 +7,12 @@ import Testing
 
 @Suite struct `Permits and outcomes` {
     private static func request(
-        _ tenant: Tenant.ID, limit: Int64? = nil, deadline: Duration? = nil,
-        identity: Ask.Identity? = nil
+        _ tenant: Tenant.ID, region: String? = nil, limit: Int64? = nil,
+        deadline: Duration? = nil, identity: Ask.Identity? = nil
     ) -> PermitRequest {
         PermitRequest(
-            Ask("sandbox_create", maxPerHour: limit, identity: identity),
-            breaker: BreakerKey(tenant, provider: "e2b", region: "default", .create),
-            deadline: deadline)
+            Ask("sandbox_create", maxPerHour: limit, identity: identity), tenant: tenant,
+            region: region, deadline: deadline)
     }
 
     private static func permit(
@@ -117,7 +116,7 @@ import Testing
             }
             let last = try await plane.attempts.report(
                 Self.failure(number: 3, willRetry: true), of: permit.id, for: tenant)
-            guard case .stop(.policy(.attempts), _) = last.next else {
+            guard case .stop(.attempts, _) = last.next else {
                 Issue.record("\(last.next)")
                 return
             }
@@ -294,7 +293,7 @@ import Testing
             }
             let late = try await plane.attempts.report(
                 Self.failure(willRetry: true), of: permit.id, for: tenant)
-            guard case .stop(.policy(.deadline), _) = late.next else {
+            guard case .stop(.deadline, _) = late.next else {
                 Issue.record("\(late.next)")
                 return
             }
@@ -303,7 +302,7 @@ import Testing
                 let permit = try await Self.permit(plane, tenant)
                 let advice = try await plane.attempts.report(
                     Self.failure(willRetry: true), of: permit.id, for: tenant)
-                if case .stop(.policy(.budget), _) = advice.next { stops += 1 }
+                if case .stop(.budget, _) = advice.next { stops += 1 }
             }
             // Three are free, and seven first tries pay for one more.
             #expect(stops == 2)
@@ -352,13 +351,75 @@ import Testing
                 return
             }
             let wanted = Self.request(
-                tenant, identity: Ask.Identity(idempotency: nil))
+                tenant, region: "other", identity: Ask.Identity(idempotency: nil))
             // Who asked for an identity wants a record that is there.
-            let key = BreakerKey(tenant, provider: "e2b", region: "other", .create)
             await #expect(throws: ControlPlaneError.self) {
-                try await plane.attempts.permit(
-                    PermitRequest(wanted.ask, breaker: key, deadline: nil))
+                try await plane.attempts.permit(wanted)
             }
+        }
+    }
+
+    @Test(.proves("D6"))
+    func `name the first region whose breaker is not open, and keep to its account`() async throws {
+        try await Plane.with { plane in
+            let tenant = try await plane.makeTenant()
+            let regions = Regions(plane.reads, plane.secrets)
+            for (name, priority) in [("eu", 20), ("us", 10)] {
+                let draft = Regions.Draft(
+                    account: "team", limits: .init(createsPerSecond: 0.001),
+                    apiURL: "https://api.\(name).example", domain: "\(name).example",
+                    apiKey: "e2b_00a1", priority: priority)
+                _ = try await regions.put(name, draft, of: tenant, if: .none, by: .system)
+            }
+            let permit = try await Self.permit(plane, tenant)
+            #expect(permit.region?.name == "us")
+            #expect(permit.region?.apiURL == "https://api.us.example")
+            let waits = try await plane.attempts.permit(Self.request(tenant))
+            guard case .throttled(.rate, let wait) = waits else {
+                Issue.record("\(waits)")
+                return
+            }
+            #expect(wait > .seconds(900))
+            #expect(try await Self.count(plane, tenant) == 1)
+            let key = permit.token.ticket.key
+            _ = try await plane.breakers.act(
+                key, .lay(.forcedOpen, until: nil), by: .system, reason: nil)
+            guard case .throttled = try await plane.attempts.permit(Self.request(tenant)) else {
+                Issue.record("the other region has the same account")
+                return
+            }
+            // Managing is no creation.
+            let manage = try await plane.attempts.permit(
+                PermitRequest(
+                    Ask("sandbox_connect"), tenant: tenant, .manage, deadline: nil))
+            guard case .allowed(let managed) = manage else {
+                Issue.record("\(manage)")
+                return
+            }
+            #expect(managed.region?.name == "us")
+        }
+    }
+
+    @Test(.proves("D6")) func `hold everybody's creations after a 429`() async throws {
+        try await Plane.with { plane in
+            let tenant = try await plane.makeTenant()
+            let draft = Regions.Draft(
+                apiURL: "https://api.us.example", domain: "us.example", apiKey: "e2b_00a1")
+            _ = try await Regions(plane.reads, plane.secrets).put(
+                "us", draft, of: tenant, if: .none, by: .system)
+            let permit = try await Self.permit(plane, tenant)
+            var facts = ErrorFacts()
+            facts.status = 429
+            facts.retryAfter = .seconds(40)
+            _ = try await plane.attempts.report(
+                TryReport(number: 1, outcome: .failed, duration: .zero, facts: facts),
+                of: permit.id, for: tenant)
+            let answer = try await plane.attempts.permit(Self.request(tenant))
+            guard case .throttled(.throttled, let wait) = answer else {
+                Issue.record("\(answer)")
+                return
+            }
+            #expect(wait > .seconds(38) && wait <= .seconds(40))
         }
     }
 }

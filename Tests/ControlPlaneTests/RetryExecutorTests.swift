@@ -110,7 +110,7 @@ private let subject = RetryExecutor.Subject(
     @Test(.proves("B2")) func `ends when a circuit breaker is open, without a try`() async {
         let outcome = await executor().run(subject) { attempt async throws(TryError) -> Int in
             if attempt.number == 1 { throw failure(503) }
-            throw .breakerOpen(retryAfter: .seconds(45))
+            throw .refused(.breakerOpen, retryAfter: .seconds(45))
         }
         #expect(outcome.tries.count == 1)
         #expect(outcome.failure?.stop == .breakerOpen)

@@ -86,6 +86,17 @@ extension Plane {
             "breaker, generation, at, from_state, to_state, cause, failures, instance",
             "'e2b:r:create', g.n, \(at), 'CLOSED', 'OPEN', 'failures', 5, $2"
         ),
+        "sandbox_request": (
+            "id, state, via, template, region, life_ms, deadline_at",
+            "gen_random_uuid(), 'dispatching', 'api', $2, 'us', 1000, now()"
+        ),
+        "sandbox": (
+            "id, request_id, attempt, state, region, template",
+            "gen_random_uuid(), gen_random_uuid(), 1, 'creating', 'us', $2"
+        ),
+        "sandbox_event": (
+            "sandbox_id, version, to_state, actor", "gen_random_uuid(), g.n, 'creating', $2"
+        ),
         "attempt": (
             "id, number, at, ended_at, operation, breaker, outcome, duration_ms",
             "gen_random_uuid(), 1, \(at), \(at), $2, 'e2b:r:create', 'succeeded', g.n"

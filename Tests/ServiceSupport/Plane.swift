@@ -1,5 +1,6 @@
 package import ControlPlane
 package import IO
+package import Outbound
 package import Postgres
 import Synchronization
 import TestSupport
@@ -19,6 +20,10 @@ package struct Plane: Sendable {
     package let attempts: Attempts
     package let regions: RegionCache
     package let budget: CreationBudget
+    /// May reach loopback.
+    package let http: HTTPClient
+    package let creations: Creations
+    package let sandboxes: Sandboxes
     /// Seals secrets with a key of the tests'.
     package let secrets: SecretBox
     /// The clock that the ledger is given; nil: the database's own.
@@ -44,7 +49,7 @@ package struct Plane: Sendable {
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         try await withLoop { loop in
-            let plane = Plane(
+            let plane = try Plane(
                 url: url, loop: loop, clock: clock, settings: settings, breakers: breakers,
                 hints: hints)
             return try await withThrowingTaskGroup(of: Void.self) { group in
@@ -53,6 +58,7 @@ package struct Plane: Sendable {
                     { await plane.keys.run() }, { await plane.ledger.run() },
                     { await plane.breakers.run() }, { await plane.attempts.run() },
                     { await plane.budget.run() }, { await plane.regions.run() },
+                    { await plane.creations.run() },
                     { await plane.hints?.run() },
                 ]
                 for work in background {
@@ -61,6 +67,7 @@ package struct Plane: Sendable {
                 let outcome: Result<Answer, any Error>
                 do { outcome = .success(try await body(plane)) } catch { outcome = .failure(error) }
                 group.cancelAll()
+                await plane.http.close()
                 return try outcome.get()
             }
         }
@@ -69,7 +76,7 @@ package struct Plane: Sendable {
     private init(
         url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
         breakers: Breakers.Settings, hints: Bool
-    ) {
+    ) throws {
         var wanted = Pipeline.Settings(url: TestDatabase.serving(url))
         wanted.role = "bw_app"
         wanted.ownsSession = !TestDatabase.isPooled
@@ -92,12 +99,22 @@ package struct Plane: Sendable {
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers,
             hints: self.hints)
         self.hints?.tell(self.breakers)
-        attempts = Attempts(
-            on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
-            budgets: RetryBudgetKeeper(on: loop))
         budget = CreationBudget(on: loop, pipeline: reads, now: now)
         regions = RegionCache(on: loop, pipeline: reads, budget: budget)
+        attempts = Attempts(
+            on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
+            regions: regions, budget: budget, budgets: RetryBudgetKeeper(on: loop))
         secrets = SecretBox(SecretKey(octets: Array(1...32)))
+        var outbound = HTTPClient.Settings()
+        outbound.addresses = AddressRule(allowsPrivate: true)
+        http = try HTTPClient(on: loop, outbound)
+        creations = Creations(
+            on: loop, pipeline: reads, instance: "test-\(UUID.v7())",
+            providers: SandboxProviders(on: loop, http), ledger: ledger,
+            breakers: self.breakers, budget: budget, budgets: RetryBudgetKeeper(on: loop))
+        sandboxes = Sandboxes(
+            creations, targets: RegionTargets(regions, secrets, reads), breakers: self.breakers,
+            pipeline: reads)
     }
 
     /// Makes a tenant with any name.

@@ -32,6 +32,7 @@ package struct Served: Sendable {
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
+            sandboxes: plane.sandboxes,
             pipeline: plane.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings,
             readiness: readiness, secrets: plane.secrets,
             metricsPage: {

@@ -18,6 +18,8 @@ package actor Attempts: LoopBound {
         package static let longestDeadline: Duration = .seconds(3600)
         /// What a probe's lease adds to the deadline: the outcome has to arrive, too.
         package static let leaseMargin: Duration = .seconds(10)
+        /// How long a creation without a deadline takes its account's place at most.
+        package static let placeTime: Duration = .seconds(120)
 
         package init() {}
     }
@@ -26,6 +28,7 @@ package actor Attempts: LoopBound {
         package var allowed = 0
         package var overQuota = 0
         package var breakerOpen = 0
+        package var throttled = 0
         package var degraded = 0
         package var succeeded = 0
         package var failed = 0
@@ -42,6 +45,8 @@ package actor Attempts: LoopBound {
     package nonisolated let settings: Settings
     private let ledger: Ledger
     private let breakers: Breakers
+    private let regions: RegionCache
+    private let budget: CreationBudget
     private let budgets: RetryBudgetKeeper
     private let retries: RetryPolicy
     private let classifier: Classifier
@@ -54,7 +59,7 @@ package actor Attempts: LoopBound {
 
     package init(
         on loop: EventLoop, pipeline: Pipeline, ledger: Ledger, breakers: Breakers,
-        budgets: RetryBudgetKeeper, retries: RetryPolicy = RetryPolicy(),
+        regions: RegionCache, budget: CreationBudget, budgets: RetryBudgetKeeper, retries: RetryPolicy = RetryPolicy(),
         classifier: Classifier = Classifier(), settings: Settings = Settings(),
         tell: @escaping Tell = { _ in }
     ) {
@@ -62,6 +67,8 @@ package actor Attempts: LoopBound {
         self.settings = settings
         self.ledger = ledger
         self.breakers = breakers
+        self.regions = regions
+        self.budget = budget
         self.budgets = budgets
         self.retries = retries
         self.classifier = classifier
@@ -115,8 +122,9 @@ package actor Attempts: LoopBound {
     package func permit(
         _ request: PermitRequest
     ) async throws(ControlPlaneError) -> PermitAnswer {
-        let (ask, key) = (request.ask, request.breaker)
+        let ask = request.ask
         let signer = try await loadedSigner()
+        let (key, region) = await place(of: request)
         let lease = request.deadline.map { deadline in
             max(breakers.settings.policy.probeLease, deadline + Settings.leaseMargin)
         }
@@ -127,15 +135,25 @@ package actor Attempts: LoopBound {
             counters.breakerOpen += 1
             return .breakerOpen(refusal, await breakers.glance(at: refusal.key).state)
         }
+        let lastingID = ask.identity?.id ?? .v7()
+        if let region, key.operationClass == .create,
+            let answer = await wait(for: region.account, lastingID, request.deadline)
+        {
+            await breakers.settle(ticket, .local, took: .zero)
+            counters.throttled += 1
+            return answer
+        }
         let verdict: Verdict?
         do throws(ControlPlaneError) {
             verdict = try await record(ask, for: key.tenant)
         } catch {
             await breakers.settle(ticket, .local, took: .zero)
+            if let region { await budget.release(region.account, lease: lastingID) }
             throw error
         }
         if let verdict, !verdict.isAdmitted {
             await breakers.settle(ticket, .local, took: .zero)
+            if let region { await budget.release(region.account, lease: lastingID) }
             counters.overQuota += 1
             return .overQuota(verdict)
         }
@@ -144,13 +162,60 @@ package actor Attempts: LoopBound {
         // A replay's time is that of the first call, so that both permits are one.
         let issuedAt = verdict?.admittedAt ?? now
         let token = AttemptToken(
-            id: verdict?.id ?? .v7(at: issuedAt), issuedAt: issuedAt, deadline: request.deadline,
+            id: verdict?.id ?? lastingID, issuedAt: issuedAt, deadline: request.deadline,
             ask: ask, ticket: ticket)
         let permit = Permit(
-            token: token, id: signer.sign(token), verdict: verdict, breakerState: state)
+            token: token, id: signer.sign(token), verdict: verdict, breakerState: state,
+            region: region)
         counters.allowed += 1
         if permit.isDegraded { counters.degraded += 1 }
         return .allowed(permit)
+    }
+
+    /// The breaker to ask, and the tenant's region behind it, if it has one of that name.
+    private func place(of request: PermitRequest) async -> (BreakerKey, Region?) {
+        func key(_ region: String) -> BreakerKey {
+            BreakerKey(
+                request.tenant, provider: request.provider, region: region,
+                request.operationClass)
+        }
+        // What is not known while the database is away is left out: breaker and limits still hold.
+        let known = ((try? await regions.regions(of: request.tenant)) ?? []).filter {
+            $0.isEnabled && $0.provider == request.provider
+        }
+        if let name = request.region { return (key(name), known.first { $0.name == name }) }
+        for region in known {
+            let key = key(region.name)
+            if await breakers.glance(at: key).state != .open { return (key, region) }
+        }
+        guard let first = known.first else { return (key("default"), nil) }
+        return (key(first.name), first)
+    }
+
+    /// Takes a creation of the account; nil: it may go.
+    private func wait(
+        for account: ProviderAccount, _ lease: UUID, _ deadline: Duration?
+    ) async -> PermitAnswer? {
+        let time = (deadline ?? Settings.placeTime) + Settings.leaseMargin
+        // Where the database is away the provider itself holds its limits.
+        guard case .wait(let wait, let reason)? = try? await budget.take(
+            account, lease: lease, for: time)
+        else { return nil }
+        return .throttled(reason, retryAfter: wait)
+    }
+
+    /// What an outcome says of the account that the creation went to.
+    private func settle(_ token: AttemptToken, _ error: Classification?) async {
+        let key = token.ticket.key
+        guard key.operationClass == .create,
+            let region = ((try? await regions.regions(of: key.tenant)) ?? []).first(where: {
+                $0.name == key.region && $0.provider == key.provider
+            })
+        else { return }
+        await budget.release(region.account, lease: token.id)
+        if let error, error.kind == .rateLimit {
+            await budget.throttled(region.account, retryAfter: error.retryAfter)
+        }
     }
 
     /// Nil while the database is away.
@@ -201,6 +266,7 @@ package actor Attempts: LoopBound {
             counters.cancelled += 1
         }
         await breakers.settle(token.ticket, outcome, took: report.duration)
+        await settle(token, nil)
         let note = TryNote(
             token: token, number: report.number, endedAt: now, outcome: report.outcome, kind: nil,
             duration: report.duration, wait: nil, stop: nil)
@@ -248,7 +314,7 @@ package actor Attempts: LoopBound {
             if await budgets.take(for: key.tenant, at: key.provider, now: .now) {
                 try await recordNext(report.number + 1, after: wait, &advice)
             } else {
-                advice.next = .stop(.policy(.budget), retryAfter: wait)
+                advice.next = .stop(.budget, retryAfter: wait)
             }
         }
         let note = TryNote(
@@ -264,6 +330,7 @@ package actor Attempts: LoopBound {
         }
         counters.failed += 1
         told(note)
+        await settle(token, error)
         if !advice.isRetried(report) || breakers.settings.unit == .attempt {
             await breakers.settle(
                 token.ticket, .failed(error.kind, retryAfter: error.retryAfter),
@@ -343,15 +410,14 @@ extension Advice.Next {
     fileprivate init(_ verdict: RetryPolicy.Verdict) {
         switch verdict {
         case .retry(let wait): self = .retry(after: wait)
-        case .stop(let stop, let wait): self = .stop(.policy(stop), retryAfter: wait)
+        case .stop(let stop, let wait): self = .stop(stop, retryAfter: wait)
         }
     }
 
     fileprivate init(_ stored: StoredTry) {
         switch (stored.stop, stored.wait) {
         case (let stop?, let wait):
-            let known = RetryPolicy.Stop(rawValue: stop).map(Advice.Stop.policy)
-            self = .stop(known ?? .quota, retryAfter: wait)
+            self = .stop(RetryPolicy.Stop(rawValue: stop) ?? .permanent, retryAfter: wait)
         case (nil, let wait?): self = .retry(after: wait)
         case (nil, nil): self = .done
         }
@@ -365,5 +431,5 @@ extension Advice.Next {
         }
     }
 
-    fileprivate var stop: String? { if case .stop(let stop, _) = self { stop.name } else { nil } }
+    fileprivate var stop: String? { if case .stop(let stop, _) = self { stop.rawValue } else { nil } }
 }

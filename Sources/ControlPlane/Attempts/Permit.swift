@@ -5,13 +5,23 @@ internal import Postgres
 package struct PermitRequest: Hashable, Sendable {
     /// What the ledger records for each try.
     package let ask: Ask
-    package let breaker: BreakerKey
+    package let tenant: Tenant.ID
+    package let provider: String
+    /// Nil: the first of the tenant's whose breaker is not open, or `default` where it has none.
+    package let region: String?
+    package let operationClass: BreakerKey.OperationClass
     /// From now until the last try must be over; nil: there is none.
     package let deadline: Duration?
 
-    package init(_ ask: Ask, breaker: BreakerKey, deadline: Duration?) {
+    package init(
+        _ ask: Ask, tenant: Tenant.ID, provider: String = "e2b", region: String? = nil,
+        _ operationClass: BreakerKey.OperationClass = .create, deadline: Duration?
+    ) {
         self.ask = ask
-        self.breaker = breaker
+        self.tenant = tenant
+        self.provider = provider
+        self.region = region
+        self.operationClass = operationClass
         self.deadline = deadline
     }
 }
@@ -25,6 +35,8 @@ package struct Permit: Hashable, Sendable {
     /// What the ledger said; nil: the database was away, and nothing is recorded.
     package let verdict: Verdict?
     package let breakerState: BreakerMachine.State
+    /// Where to call, if the tenant's regions say so.
+    package let region: Region?
 
     package var isDegraded: Bool {
         guard let verdict else { return true }
@@ -37,6 +49,8 @@ package enum PermitAnswer: Hashable, Sendable {
     case breakerOpen(BreakerRefusal, BreakerMachine.State)
     /// A limit of the tenant's is reached; nothing was recorded.
     case overQuota(Verdict)
+    /// The provider's account lets no creation through now; nothing was recorded.
+    case throttled(CreationBudget.Reason, retryAfter: Duration)
 }
 
 /// What became of a try.
@@ -68,20 +82,7 @@ package struct Advice: Hashable, Sendable {
         /// The operation is over: it succeeded or was given up.
         case done
         case retry(after: Duration)
-        case stop(Stop, retryAfter: Duration?)
-    }
-
-    package enum Stop: Hashable, Sendable {
-        case policy(RetryPolicy.Stop)
-        /// A limit of the tenant's leaves no room for another try.
-        case quota
-
-        package var name: String {
-            switch self {
-            case .policy(let stop): stop.rawValue
-            case .quota: "quota"
-            }
-        }
+        case stop(RetryPolicy.Stop, retryAfter: Duration?)
     }
 
     package let token: AttemptToken

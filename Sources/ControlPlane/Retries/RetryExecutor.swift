@@ -53,6 +53,7 @@ package struct RetryExecutor: Sendable {
         var tries: [TryRecord] = []
         await budgets?.noteFirstTry(of: subject.tenant, at: subject.provider, now: clock.now)
         var number = 1
+        var last: RetryFailure.Cause?
         while true {
             let start = clock.now
             if let deadline, start >= deadline { return failed(nil, .deadline, nil, tries) }
@@ -62,13 +63,15 @@ package struct RetryExecutor: Sendable {
             case .success(let value):
                 note(.succeeded, nil, number, took, nil, subject, &tries)
                 return RetryOutcome(result: .success(value), tries: tries)
-            case .failure(.breakerOpen(let retryAfter)):
-                return failed(nil, .breakerOpen, retryAfter, tries)
+            case .failure(.refused(let stop, let retryAfter)):
+                return failed(last, stop, retryAfter, tries)
             case .failure(.cancelled):
                 note(.cancelled, nil, number, took, nil, subject, &tries)
                 return failed(nil, .cancelled, nil, tries)
             case .failure(.failed(let facts)):
                 let error = classifier.classify(facts)
+                let cause = RetryFailure.Cause(facts: facts, error: error)
+                last = cause
                 var verdict = verdict(on: error, number, maxAttempts, deadline)
                 if case .retry(let wait) = verdict, !(await pay(subject)) {
                     verdict = .stop(.budget, retryAfter: wait)
@@ -76,17 +79,14 @@ package struct RetryExecutor: Sendable {
                 switch verdict {
                 case .stop(let stop, let retryAfter):
                     note(.failed, error, number, took, nil, subject, &tries)
-                    return failed(
-                        RetryFailure.Cause(facts: facts, error: error), stop, retryAfter, tries)
+                    return failed(cause, stop, retryAfter, tries)
                 case .retry(let wait):
                     note(.failed, error, number, took, wait, subject, &tries)
                     do throws(CancellationError) {
                         try await clock.sleep(for: wait)
                     } catch {
                         await budgets?.giveBack(for: subject.tenant, at: subject.provider)
-                        return failed(
-                            RetryFailure.Cause(facts: facts, error: classifier.classify(facts)),
-                            .cancelled, nil, tries)
+                        return failed(cause, .cancelled, nil, tries)
                     }
                     number += 1
                 }

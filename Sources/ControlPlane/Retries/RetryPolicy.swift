@@ -43,6 +43,10 @@ package struct RetryPolicy: Hashable, Sendable {
         case tooLong = "too_long"
         /// Too much of the tenant's or provider's traffic is retries already.
         case budget
+        /// A limit of the tenant's leaves no room for another try.
+        case quota
+        /// The account's limits at the provider leave no room before the deadline.
+        case throttled
         /// A circuit breaker is open.
         case breakerOpen = "breaker_open"
         /// The caller gave up.

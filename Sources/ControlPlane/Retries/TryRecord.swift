@@ -11,8 +11,8 @@ package struct Attempt: Hashable, Sendable {
 /// Why a try has no value.
 package enum TryError: Error, Hashable, Sendable {
     case failed(ErrorFacts)
-    /// Refused before it was made: it is no try, and there will be no other.
-    case breakerOpen(retryAfter: Duration)
+    /// Refused here before it was made: it is no try, and there will be no other.
+    case refused(RetryPolicy.Stop, retryAfter: Duration?)
     case cancelled
 }
 

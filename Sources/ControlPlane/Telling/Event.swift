@@ -21,6 +21,8 @@ package enum Event: Sendable {
     case connectionRefused(reason: String, count: Int)
     case breakerMoved(BreakerKey, BreakerMove)
     case tryFinished(RetryExecutor.Subject, TryRecord)
+    /// More to kill at a provider than the reaper's budget: none was killed.
+    case reaperHeldBack(tenant: Tenant.ID, region: String, count: Int, live: Int)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
 
     package enum Level: String, Sendable { case info, warning, error }
@@ -44,6 +46,7 @@ package enum Event: Sendable {
         case .connectionRefused: "connection_refused"
         case .breakerMoved: "breaker_moved"
         case .tryFinished: "try_finished"
+        case .reaperHeldBack: "reaper_held_back"
         case .audited: "audited"
         }
     }
@@ -52,7 +55,7 @@ package enum Event: Sendable {
         switch self {
         case .databaseLost, .clusterLost, .connectionRefused, .jobLost: .warning
         case .breakerMoved(_, let move): move.to == "CLOSED" ? .info : .warning
-        case .requestFailed: .error
+        case .requestFailed, .reaperHeldBack: .error
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
         case .tryFinished(_, let record): record.outcome == .failed ? .warning : .info
         default: .info
@@ -104,6 +107,11 @@ package enum Event: Sendable {
                 ("outcome", .text(record.outcome.rawValue)),
             ] + (record.kind.map { [("kind", .text($0.rawValue))] } ?? [])
                 + (record.wait.map { [("waitMs", .integer($0.milliseconds))] } ?? [])
+        case .reaperHeldBack(let tenant, let region, let count, let live):
+            [
+                ("tenant", .text(tenant.description)), ("region", .text(region)),
+                ("count", .integer(Int64(count))), ("live", .integer(Int64(live))),
+            ]
         case .audited(let action, let tenant, let actor, let target):
             [
                 ("action", .text(action)), ("tenant", .text(tenant.description)),

@@ -8,7 +8,7 @@ package struct TenantTable: Sendable {
     package let export: Export
 
     package enum KeyType: String, Sendable {
-        case text, uuid, smallint, bigint, bytea, timestamptz
+        case text, uuid, smallint, integer, bigint, bytea, timestamptz
 
         /// Before any value that there is.
         var least: String {
@@ -16,6 +16,7 @@ package struct TenantTable: Sendable {
             case .text, .bytea: ""
             case .uuid: "00000000-0000-0000-0000-000000000000"
             case .smallint: "-32768"
+            case .integer: "-2147483648"
             case .bigint: "-9223372036854775808"
             case .timestamptz: "-infinity"
             }
@@ -106,6 +107,31 @@ package struct TenantTable: Sendable {
                     "breaker", "generation", "at", "from_state", "to_state", "cause", "failures",
                     "open_until", "instance", "actor", "reason",
                 ])),
+        TenantTable(
+            name: "sandbox_request", key: [("id", .uuid)], removal: .chunks,
+            export: .lines(
+                "sandboxRequest",
+                [
+                    "id", "state", "via", "template", "framework", "region", "life_ms", "metadata",
+                    "trace_id", "holder", "lease_until", "deadline_at", "sandbox_id", "attempts",
+                    "fell_back", "error_kind", "error", "created_at", "ended_at",
+                ])),
+        TenantTable(
+            name: "sandbox", key: [("id", .uuid)], removal: .chunks,
+            export: .lines(
+                "sandbox",
+                [
+                    "id", "request_id", "attempt", "version", "state", "reason", "region",
+                    "template", "framework", "metadata", "provider_id", "domain", "health",
+                    "created_at", "changed_at", "started_at", "ends_at", "provider_ends_at",
+                    "seen_at", "misses", "missed_at", "ended_at",
+                ])),
+        TenantTable(
+            name: "sandbox_event", key: [("sandbox_id", .uuid), ("version", .integer)],
+            removal: .chunks,
+            export: .lines(
+                "sandboxEvent",
+                ["sandbox_id", "version", "at", "from_state", "to_state", "reason", "actor"])),
         TenantTable(
             name: "attempt", key: [("at", .timestamptz), ("id", .uuid), ("number", .smallint)],
             removal: .chunks,

@@ -52,6 +52,10 @@ extension ProblemType {
     package static let storeUnavailable = ProblemType(
         "store-unavailable", 503, "Database unavailable")
     package static let breakerOpen = ProblemType("breaker-open", 503, "Circuit breaker is open")
+    package static let creationRefused = ProblemType(
+        "creation-refused", 422, "The provider refuses to make it")
+    package static let creationFailed = ProblemType(
+        "creation-failed", 502, "The provider failed to make it")
     package static let deadlineExceeded = ProblemType(
         "deadline-exceeded", 504, "Deadline exceeded")
     package static let httpVersionNotSupported = ProblemType(
@@ -64,7 +68,8 @@ extension ProblemType {
         unsupportedMediaType,
         expectationFailed, idempotencyMismatch, costExceedsLimit, tooManyOperations,
         preconditionRequired, quotaExceeded, tooManyRequests, headTooLarge, `internal`,
-        notImplemented, overloaded, storeUnavailable, breakerOpen, deadlineExceeded,
+        notImplemented, overloaded, storeUnavailable, breakerOpen, creationRefused,
+        creationFailed, deadlineExceeded,
         httpVersionNotSupported,
     ]
 }

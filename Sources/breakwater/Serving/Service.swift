@@ -58,7 +58,8 @@ struct Service: Sendable {
         let hints = breakerHints(settings, database, on: loops[0])
         let workers = try loops.enumerated().map { index, loop in
             try Worker(
-                index, settings, database, readiness, instance, failures, loads, hints, on: loop,
+                index, settings, database, readiness, instance, failures, loads, hints,
+                secrets, on: loop,
                 tell)
         }
         let jobs: [any Job] = [
@@ -69,8 +70,12 @@ struct Service: Sendable {
         let scheduler = Scheduler(
             on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
+        let fleetJobs = workers[0].fleetJobs(settings, tell)
+        let fleetScheduler = Scheduler(
+            on: jobLoop, fleetJobs, pipeline: jobPipeline, instance: instance,
+            settings: settings.scheduler, tell: tell)
         let page: @Sendable () async -> String = {
-            await Self.metrics(workers, scheduler, isDatabaseUp: readiness.reason == nil)
+            await Self.metrics(workers, [scheduler, fleetScheduler], isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
         var api = settings.api
@@ -79,7 +84,8 @@ struct Service: Sendable {
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
-                pipeline: worker.reads, jobs: jobs.map { JobSchedule($0) }, settings: api,
+                sandboxes: worker.sandboxes,
+                pipeline: worker.reads, jobs: (jobs + fleetJobs).map { JobSchedule($0) }, settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
@@ -94,6 +100,7 @@ struct Service: Sendable {
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
             group.addTask(executorPreference: background) { await scheduler.run() }
+            group.addTask(executorPreference: background) { await fleetScheduler.run() }
             await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
             await jobPipeline.close()
             group.cancelAll()
@@ -170,7 +177,7 @@ struct Service: Sendable {
     }
 
     private static func metrics(
-        _ workers: [Worker], _ scheduler: Scheduler, isDatabaseUp: Bool
+        _ workers: [Worker], _ schedulers: [Scheduler], isDatabaseUp: Bool
     ) async -> String {
         var ledgers: [Ledger.Counters] = []
         var breakers: [Breakers.Counters] = []
@@ -184,10 +191,12 @@ struct Service: Sendable {
             budgets.append(await worker.budget.counters)
             outbound.append(await worker.outbound.counters)
         }
+        var runs: [String: [String: Int]] = [:]
+        for scheduler in schedulers { runs.merge(await scheduler.runs) { $1 } }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
             attempts: attempts, budgets: budgets, outbound: outbound, isDatabaseUp: isDatabaseUp,
-            jobRuns: await scheduler.runs, build: Build.facts)
+            jobRuns: runs, build: Build.facts)
     }
 
     /// Host and process, e.g. `node-1:4711`: names this instance in leases and to the database.

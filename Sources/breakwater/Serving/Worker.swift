@@ -19,12 +19,15 @@ struct Worker: Sendable {
     let budget: CreationBudget
     /// To providers and webhooks.
     let outbound: HTTPClient
+    let creations: Creations
+    let sandboxes: Sandboxes
+    let tasks: SandboxTasks
     let metrics = LoopMetrics()
 
     init(
         _ index: Int, _ settings: Settings, _ database: Database, _ readiness: Readiness,
         _ instance: String, _ failures: FailedKeys, _ loads: TenantLoads, _ hints: BreakerHints?,
-        on loop: EventLoop, _ tell: @escaping Tell
+        _ secrets: SecretBox, on loop: EventLoop, _ tell: @escaping Tell
     ) throws {
         self.loop = loop
         func pipeline(_ name: String) -> Pipeline {
@@ -47,14 +50,40 @@ struct Worker: Sendable {
             on: loop, pipeline: reads, instance: instance, settings: settings.breakers,
             hints: hints, tell: tell)
         hints?.tell(breakers)
-        attempts = Attempts(
-            on: loop, pipeline: reads, ledger: ledger, breakers: breakers,
-            budgets: RetryBudgetKeeper(on: loop, settings.retryBudget),
-            retries: RetryPolicy(settings.retry), classifier: Classifier(settings.classifier),
-            settings: settings.attempts, tell: tell)
+        let budgets = RetryBudgetKeeper(on: loop, settings.retryBudget)
+        let (retries, classifier) = (
+            RetryPolicy(settings.retry), Classifier(settings.classifier)
+        )
         budget = CreationBudget(on: loop, pipeline: reads, settings: settings.budget)
         regions = RegionCache(on: loop, pipeline: reads, budget: budget)
+        attempts = Attempts(
+            on: loop, pipeline: reads, ledger: ledger, breakers: breakers, regions: regions,
+            budget: budget, budgets: budgets, retries: retries, classifier: classifier,
+            settings: settings.attempts, tell: tell)
         outbound = try HTTPClient(on: loop, settings.outbound)
+        creations = Creations(
+            on: loop, pipeline: reads, instance: instance,
+            providers: SandboxProviders(on: loop, outbound), ledger: ledger, breakers: breakers,
+            budget: budget, budgets: budgets, retries: retries, classifier: classifier,
+            settings: settings.creations, tell: tell)
+        let targets = RegionTargets(regions, secrets, reads)
+        sandboxes = Sandboxes(
+            creations, targets: targets, breakers: breakers, pipeline: reads,
+            settings: settings.sandboxes)
+        let mayKill = settings.reconciler.isOn
+        tasks = SandboxTasks(
+            on: loop, pipeline: reads, instance: instance, creations: creations,
+            targets: targets.source, settings: settings.sandboxTasks, mayKill: { mayKill })
+    }
+
+    /// What works at the providers, which may be slow: apart from the jobs that work in the database alone.
+    func fleetJobs(_ settings: Settings, _ tell: @escaping Tell) -> [any Job] {
+        [
+            SandboxSweep(creations.store),
+            Reconciler(
+                creations, breakers: breakers, targets: sandboxes.targets.source,
+                settings: settings.reconciler, tell: tell),
+        ]
     }
 
     /// Serves until the server was drained, then closes what is behind it. On the loop.
@@ -68,6 +97,8 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await attempts.run() }
             group.addTask(executorPreference: loop) { await budget.run() }
             group.addTask(executorPreference: loop) { await regions.run() }
+            group.addTask(executorPreference: loop) { await creations.run() }
+            group.addTask(executorPreference: loop) { await tasks.run() }
             do throws(IOError) {
                 try await server.run()
             } catch {

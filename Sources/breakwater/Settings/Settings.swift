@@ -37,6 +37,10 @@ struct Settings: Sendable {
     var ledger = Ledger.Settings()
     var breakers = Breakers.Settings()
     var attempts = Attempts.Settings()
+    var creations = Creations.Settings()
+    var sandboxes = Sandboxes.Settings()
+    var sandboxTasks = SandboxTasks.Settings()
+    var reconciler = Reconciler.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
     var classifier = Classifier.Settings()
@@ -61,7 +65,7 @@ struct Settings: Sendable {
 extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] =
-        service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries
+        service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries + sandboxTable
 
     private static let service: [Setting] = [
         Setting(

@@ -1,0 +1,549 @@
+package import IO
+internal import JSON
+package import Postgres
+
+/// Makes sandboxes: `breaker( retry( create ), on fallback retry( create ) )`, each try with an intent
+/// that was committed before the provider heard of it.
+///
+/// Who asked may go away: what was begun is finished here and bound, or killed. What this instance does
+/// not live to finish, another settles by the same rows.
+package actor Creations: LoopBound {
+    package struct Settings: Hashable, Sendable {
+        /// The life that a sandbox is made with; the wanted one comes when its row is bound. One that
+        /// nobody knows of thus ends soon.
+        package var firstLife: Duration = .seconds(90)
+        /// One call to create, at the provider.
+        package var call: Duration = .seconds(30)
+        /// How long an answer waits for the wanted life to be given.
+        package var extendWait: Duration = .seconds(1)
+        /// How long the row of a sandbox that was made is tried to be bound while the database is away.
+        package var bindWait: Duration = .seconds(5)
+        /// Creations of a loop in hand; past it they are refused.
+        package var maxInFlight = 1_000
+        /// What a try is recorded as.
+        package static let operation = "sandbox_create"
+
+        package init() {}
+    }
+
+    package struct Counters: Hashable, Sendable {
+        package var made = 0
+        package var failed = 0
+        package var refused = 0
+        /// Answers of the provider that came when nobody waited any more.
+        package var late = 0
+        /// Calls whose end does not tell whether there is a sandbox now.
+        package var ambiguous = 0
+
+        package init() {}
+    }
+
+    package nonisolated let loop: EventLoop
+    package nonisolated let settings: Settings
+    package nonisolated let store: SandboxStore
+    package nonisolated let providers: SandboxProviders
+    private let ledger: Ledger
+    private let breakers: Breakers
+    let budget: CreationBudget
+    private let executor: RetryExecutor
+    private let classifier: Classifier
+    private let tell: Tell
+    private let clock: any RetryClock
+    private var deployment: String?
+    private let pipeline: Pipeline
+    package private(set) var counters = Counters()
+
+    private var isRunning = true
+    private var inFlight = 0
+    private var due: [@Sendable () async -> Void] = []
+    private let work = Waiter<Void>()
+
+    package init(
+        on loop: EventLoop, pipeline: Pipeline, instance: String, providers: SandboxProviders,
+        ledger: Ledger, breakers: Breakers, budget: CreationBudget, budgets: RetryBudgetKeeper,
+        retries: RetryPolicy = RetryPolicy(), classifier: Classifier = Classifier(),
+        settings: Settings = Settings(), clock: (any RetryClock)? = nil,
+        tell: @escaping Tell = { _ in }
+    ) {
+        self.loop = loop
+        self.settings = settings
+        self.pipeline = pipeline
+        store = SandboxStore(pipeline, instance: instance)
+        self.providers = providers
+        self.ledger = ledger
+        self.breakers = breakers
+        self.budget = budget
+        self.classifier = classifier
+        self.tell = tell
+        let clock = clock ?? LoopClock(loop)
+        self.clock = clock
+        executor = RetryExecutor(
+            retries, classifier: classifier, clock: clock, budgets: budgets, tell: tell)
+    }
+
+    // MARK: Life
+
+    /// Runs what is asked for until cancelled.
+    package func run() async {
+        await withTaskCancellationHandler {
+            await withDiscardingTaskGroup { group in
+                while !Task.isCancelled {
+                    for job in due { group.addTask(executorPreference: loop) { await job() } }
+                    due = []
+                    await work.wait()
+                }
+                isRunning = false
+                group.cancelAll()
+            }
+        } onCancel: {
+            loop.execute { self.assumeIsolated { $0.work.resume(()) } }
+        }
+    }
+
+    /// Runs `body` whatever becomes of the caller, who gets its value, or `fallback` when it is cancelled
+    /// first.
+    private func outliving<Value: Sendable>(
+        orElse fallback: @escaping @Sendable () -> Value,
+        _ body: @escaping @Sendable () async -> Value
+    ) async -> Value {
+        let end = Handover<Value>()
+        due.append { await self.hand(await body(), to: end) }
+        work.resume(())
+        return await withTaskCancellationHandler {
+            await end.waiter.wait()
+        } onCancel: {
+            loop.execute { end.waiter.resume(fallback()) }
+        }
+    }
+
+    private func hand<Value: Sendable>(_ value: Value, to end: Handover<Value>) {
+        end.waiter.resume(value)
+    }
+
+    // MARK: Creating
+
+    /// Begins to make a sandbox, and answers when that is sure to go on by itself: the id of its request.
+    package func begin(
+        _ order: CreationOrder
+    ) async -> Result<UUID, CreationFailure> {
+        guard isRunning, inFlight < settings.maxInFlight else {
+            counters.refused += 1
+            return .failure(.notTried(.budget, retryAfter: .seconds(1)))
+        }
+        let begun = Handover<Result<UUID, CreationFailure>>()
+        inFlight += 1
+        due.append { await self.finish(order, telling: begun) }
+        work.resume(())
+        return await begun.waiter.wait()
+    }
+
+    private func finish(
+        _ order: CreationOrder, telling begun: Handover<Result<UUID, CreationFailure>>
+    ) async {
+        let outcome = await perform(order) { begun.waiter.resume(.success($0)) }
+        inFlight -= 1
+        switch outcome {
+        case .success: counters.made += 1
+        case .failure(let failure):
+            counters.failed += 1
+            // Before its first row was there; after it nobody listens any more.
+            begun.waiter.resume(.failure(failure))
+        }
+    }
+
+    /// Makes a sandbox, by `order.deadline`.
+    package func create(
+        _ order: CreationOrder
+    ) async -> Result<CreatedSandbox, CreationFailure> {
+        guard isRunning, inFlight < settings.maxInFlight else {
+            counters.refused += 1
+            return .failure(.notTried(.budget, retryAfter: .seconds(1)))
+        }
+        inFlight += 1
+        defer { inFlight -= 1 }
+        let outcome = await outliving(orElse: { .failure(.notTried(.cancelled, retryAfter: nil)) }) {
+            await self.perform(order)
+        }
+        switch outcome {
+        case .success: counters.made += 1
+        case .failure(.breakerOpen), .failure(.overQuota): counters.refused += 1
+        case .failure: counters.failed += 1
+        }
+        return outcome
+    }
+
+    /// - Parameter begun: called when the request is committed.
+    private func perform(
+        _ order: CreationOrder, begun: @escaping (UUID) -> Void = { _ in }
+    ) async -> Result<CreatedSandbox, CreationFailure> {
+        let start = clock.now
+        let lease = max(
+            breakers.settings.policy.probeLease, order.deadline + Attempts.Settings.leaseMargin)
+        let ticket: BreakerTicket
+        switch await breakers.admit(order.breaker, lease: lease) {
+        case .admitted(let admitted): ticket = admitted
+        case .refused(let refusal): return .failure(.breakerOpen(refusal))
+        }
+        let job = Job(order, deadline: start.advanced(by: order.deadline), begun)
+        var outcome = await tries(job, order.choice, isFallback: false)
+        if case .failure(let failure) = outcome.result, let fallback = order.fallback,
+            fallback != order.choice, mayFallBack(failure, order)
+        {
+            outcome = await tries(job, fallback, isFallback: true)
+        }
+        let took = start.duration(to: clock.now)
+        switch outcome.result {
+        case .success(let made):
+            await breakers.settle(ticket, .succeeded, took: took)
+            return .success(
+                CreatedSandbox(
+                    sandbox: made.sandbox, answer: made.answer, attempts: job.attempts,
+                    fellBack: job.hasFallenBack))
+        case .failure(let failure):
+            let counted: CallOutcome =
+                failure.cause.map { .failed($0.error.kind, retryAfter: $0.error.retryAfter) }
+                ?? .local
+            await breakers.settle(ticket, counted, took: took)
+            return .failure(await ended(job, failure))
+        }
+    }
+
+    private func mayFallBack(_ failure: RetryFailure, _ order: CreationOrder) -> Bool {
+        guard let cause = failure.cause else { return false }
+        switch order.fallbackRule {
+        case .templateNotFound: return cause.error.mayUseDefaultTemplate
+        case .anyError: return true
+        }
+    }
+
+    /// The request's own end, in the database and for the caller.
+    private func ended(_ job: Job, _ failure: RetryFailure) async -> CreationFailure {
+        let state: SandboxRequestState =
+            switch failure.stop {
+            case .deadline: .expired
+            case .attempts, .budget, .tooLong: .dead
+            case .cancelled: .cancelled
+            case .permanent, .quota, .breakerOpen, .throttled: .failed
+            }
+        if job.attempts > 0 {
+            // What cannot be written now is settled when the lease has passed.
+            _ = try? await store.end(
+                job.request, of: job.order.tenant, as: state, kind: failure.cause?.error.kind,
+                error: failure.cause?.facts.message)
+        }
+        if let verdict = job.denial { return .overQuota(verdict) }
+        if let fault = job.fault { return .domain(fault) }
+        guard let cause = failure.cause else {
+            return .notTried(failure.stop, retryAfter: failure.retryAfter)
+        }
+        return .provider(
+            cause, stop: failure.stop, retryAfter: failure.retryAfter, attempts: job.attempts,
+            request: job.request)
+    }
+
+    private func tries(
+        _ job: Job, _ choice: TemplateChoice, isFallback: Bool
+    ) async -> RetryOutcome<Made> {
+        let order = job.order
+        return await executor.run(
+            .init(
+                operation: Settings.operation, tenant: order.tenant,
+                provider: order.target.provider),
+            maxAttempts: order.maxAttempts, deadline: job.deadline
+        ) { _ async throws(TryError) in
+            try await self.one(job, choice, isFallback: isFallback)
+        }
+    }
+
+    /// One try: recorded, its intent committed, sent, and its end written.
+    private func one(
+        _ job: Job, _ choice: TemplateChoice, isFallback: Bool
+    ) async throws(TryError) -> Made {
+        let id = UUID.v7()
+        try await takePlace(job, id)
+        let sandbox: Sandbox
+        do throws(TryError) {
+            try await record(job)
+            sandbox = try await plan(job, id, isFallback ? choice.template : nil)
+        } catch {
+            await budget.release(job.order.target.account, lease: id)
+            throw error
+        }
+        job.attempts += 1
+        if job.attempts == 1 { job.begun(job.request) }
+        job.hasFallenBack = job.hasFallenBack || isFallback
+        CrashPoint.sandboxPlanned.reached()
+        let end = await outliving(orElse: { Result<Made, TryError>.failure(.cancelled) }) {
+            await self.fly(job, sandbox, choice)
+        }
+        return try end.get()
+    }
+
+    /// Waits for the account's turn, if that comes before the deadline.
+    private func takePlace(_ job: Job, _ id: UUID) async throws(TryError) {
+        let account = job.order.target.account
+        while true {
+            let left = clock.now.duration(to: job.deadline)
+            let answer: CreationBudget.Answer
+            do throws(ControlPlaneError) {
+                answer = try await budget.take(
+                    account, lease: id, for: settings.call + Attempts.Settings.leaseMargin)
+            } catch {
+                job.fault = error
+                throw .refused(.cancelled, retryAfter: nil)
+            }
+            guard case .wait(let wait, _) = answer else { return }
+            guard wait < left else { throw .refused(.throttled, retryAfter: wait) }
+            do throws(CancellationError) { try await clock.sleep(for: wait) } catch {
+                throw .cancelled
+            }
+        }
+    }
+
+    private func plan(
+        _ job: Job, _ id: UUID, _ template: String?
+    ) async throws(TryError) -> Sandbox {
+        do throws(ControlPlaneError) {
+            let left = max(clock.now.duration(to: job.deadline), .zero)
+            return try await store.plan(
+                job.plan(deadline: left), id: id, attempt: job.attempts + 1, template: template,
+                remembering: job.order.idempotency)
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+    }
+
+    private func record(_ job: Job) async throws(TryError) {
+        do throws(ControlPlaneError) {
+            let verdict = try await ledger.decide(
+                Ask(Settings.operation), for: job.order.tenant)
+            guard case .denied(let wait) = verdict.outcome else { return }
+            job.denial = verdict
+            throw ControlPlaneError.conflict(wait.map { "\($0.milliseconds)" } ?? "")
+        } catch {
+            if job.denial == nil { job.fault = error }
+            throw .refused(
+                job.denial == nil ? .cancelled : .quota, retryAfter: job.denial?.retryAfter)
+        }
+    }
+
+    // MARK: One call
+
+    /// Calls the provider and writes what came of it. Nobody may be waiting any more.
+    private func fly(
+        _ job: Job, _ sandbox: Sandbox, _ choice: TemplateChoice
+    ) async -> Result<Made, TryError> {
+        let sentAt = Timestamp.now
+        do throws(TryError) {
+            let body = try await body(job, sandbox, choice)
+            let answer = try await providers.create(
+                body, once: sandbox.id, at: job.order.target.endpoint, within: settings.call,
+                traceparent: job.order.traceparent)
+            CrashPoint.sandboxAnswered.reached()
+            return await bind(job, sandbox, answer, sentAt)
+        } catch {
+            await lost(sandbox, error, job.order.target.account)
+            return .failure(error)
+        }
+    }
+
+    /// Binds what was made, for as long as the database may take to come back.
+    private func bind(
+        _ job: Job, _ sandbox: Sandbox, _ answer: ProviderSandbox, _ sentAt: Timestamp
+    ) async -> Result<Made, TryError> {
+        let order = job.order
+        var facts = SandboxFacts()
+        facts.providerID = answer.id
+        facts.domain = answer.domain ?? order.target.endpoint.domain
+        facts.startedAt = answer.startedAt ?? sentAt
+        facts.providerEndsAt = sentAt + (order.pauses ? order.life : firstLife(of: order))
+        facts.endsAt = order.pauses ? facts.providerEndsAt : .now + order.life
+        let giveUpAt = clock.now.advanced(by: settings.bindWait)
+        while true {
+            do throws(ControlPlaneError) {
+                let row = try await store.made(sandbox.id, of: order.tenant, facts)
+                guard let row, row.state.isBound else {
+                    counters.late += 1
+                    return .failure(.cancelled)
+                }
+                CrashPoint.sandboxBound.reached()
+                try? await budget.keep(order.target.account, lease: sandbox.id, for: order.life)
+                await giveWantedLife(row, at: order.target.endpoint)
+                return .success(Made(sandbox: row, answer: answer))
+            } catch {
+                guard case .postgres(let cause) = error, cause.isOutage, clock.now < giveUpAt else {
+                    job.fault = error
+                    return .failure(.refused(.cancelled, retryAfter: nil))
+                }
+            }
+            do throws(CancellationError) { try await clock.sleep(for: .milliseconds(100)) } catch {
+                return .failure(.cancelled)
+            }
+        }
+    }
+
+    /// The call had no answer that we can use, or one that there is none.
+    private func lost(
+        _ sandbox: Sandbox, _ error: TryError, _ account: ProviderAccount
+    ) async {
+        var mayBeThere = false
+        if case .failed(let facts) = error {
+            let known = classifier.classify(facts)
+            mayBeThere = known.mayHaveBeenApplied
+            if known.kind == .rateLimit {
+                await budget.throttled(account, retryAfter: known.retryAfter)
+            }
+        }
+        if !mayBeThere { await budget.release(account, lease: sandbox.id) }
+        if mayBeThere { counters.ambiguous += 1 }
+        // While the database is away the row stays as it is, until its request's lease has passed.
+        _ = try? await store.move(
+            sandbox.id, of: sandbox.tenant, to: mayBeThere ? .createUnknown : .failed,
+            why: mayBeThere ? .ambiguous : .refused, from: [.creating])
+    }
+
+    /// The life that its tenant was promised; a task has it in hand as well, for when this does not come
+    /// to its end.
+    private func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async {
+        guard let id = row.providerID, let endsAt = row.endsAt, let until = row.providerEndsAt,
+            endsAt > until
+        else { return }
+        let store = store
+        let (providers, wait) = (providers, settings.call)
+        let isGiven = await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                await self.outliving(orElse: { false }) {
+                    let life = endsAt - .now
+                    guard
+                        (try? await providers.extend(id, to: life, at: endpoint, within: wait))
+                            == true
+                    else { return false }
+                    _ = try? await store.extended(row.id, of: row.tenant)
+                    return true
+                }
+            }
+            group.addTask { [clock, settings] in
+                try? await clock.sleep(for: settings.extendWait)
+                return false
+            }
+            let first = await group.next() ?? false
+            group.cancelAll()
+            return first
+        }
+        if isGiven { CrashPoint.sandboxExtended.reached() }
+    }
+
+    private func firstLife(of order: CreationOrder) -> Duration {
+        min(settings.firstLife, order.life)
+    }
+
+    /// What the provider is sent: the caller's own, the template, the first life, and our tags.
+    private func body(
+        _ job: Job, _ sandbox: Sandbox, _ choice: TemplateChoice
+    ) async throws(TryError) -> JSONValue {
+        let order = job.order
+        let deployment: String
+        do throws(ControlPlaneError) {
+            deployment = try await loadedDeployment()
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+        var metadata = order.metadata.map {
+            JSONMember(name: $0.name, value: .string($0.value))
+        }
+        for (name, value) in SandboxTag.all(deployment, order.tenant, sandbox.id) {
+            metadata.append(JSONMember(name: name, value: .string(value)))
+        }
+        let life = order.pauses ? order.life : firstLife(of: order)
+        let template = order.target.templates[choice.template] ?? choice.template
+        return order.body.setting("templateID", .string(template))
+            .setting("timeout", .number(JSONNumber(Int((life.milliseconds + 999) / 1000))))
+            .setting("metadata", .object(metadata))
+    }
+
+    package func loadedDeployment() async throws(ControlPlaneError) -> String {
+        if let deployment { return deployment }
+        do throws(PostgresError) {
+            let id = try await pipeline.execute(.deployment).only().uuid(0).description
+            deployment = id
+            return id
+        } catch {
+            throw .postgres(error)
+        }
+    }
+}
+
+/// The metadata by which a sandbox at a provider is known as ours.
+package enum SandboxTag {
+    package static let deployment = "breakwater.deployment"
+    package static let tenant = "breakwater.tenant"
+    package static let sandbox = "breakwater.sandbox"
+
+    static func all(
+        _ deployment: String, _ tenant: Tenant.ID, _ sandbox: UUID
+    ) -> [(name: String, value: String)] {
+        [
+            (Self.deployment, deployment), (Self.tenant, tenant.description),
+            (Self.sandbox, sandbox.description),
+        ]
+    }
+
+    /// What a tenant may not set itself.
+    package static func isOurs(_ name: String) -> Bool { name.hasPrefix("breakwater.") }
+}
+
+extension Creations {
+    struct Made: Sendable {
+        let sandbox: Sandbox
+        let answer: ProviderSandbox
+    }
+
+    /// One creation with what its tries leave behind. Belongs to the loop.
+    private final class Job: @unchecked Sendable {
+        // Unchecked: its tries come one after the other, on the loop.
+        let order: CreationOrder
+        let deadline: MonotonicInstant
+        let request = UUID.v7()
+        var attempts = 0
+        var hasFallenBack = false
+        var denial: Verdict?
+        var fault: ControlPlaneError?
+        let begun: (UUID) -> Void
+
+        init(
+            _ order: CreationOrder, deadline: MonotonicInstant, _ begun: @escaping (UUID) -> Void
+        ) {
+            self.order = order
+            self.deadline = deadline
+            self.begun = begun
+        }
+
+        func plan(deadline: Duration) -> SandboxPlan {
+            var metadata = JSONWriter()
+            metadata.object { for item in order.metadata { $0.member(item.name, item.value) } }
+            return SandboxPlan(
+                tenant: order.tenant, request: request, way: order.way,
+                template: order.choice.template, framework: order.choice.framework,
+                region: order.target.region, life: order.life,
+                metadata: String(decoding: metadata.bytes, as: UTF8.self), traceID: order.traceID,
+                deadline: deadline)
+        }
+    }
+
+    /// Where a value goes from one task to another, both on the loop.
+    private final class Handover<Value: Sendable>: @unchecked Sendable {
+        // Unchecked: touched on the loop alone.
+        let waiter = Waiter<Value>()
+    }
+}
+
+extension Verdict {
+    /// Of a denial: when the call would fit.
+    var retryAfter: Duration? { if case .denied(let wait) = outcome { wait } else { nil } }
+}
+
+extension Statement {
+    fileprivate static let deployment = Statement("deployment", "SELECT id FROM deployment")
+}

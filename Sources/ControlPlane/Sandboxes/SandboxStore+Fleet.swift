@@ -1,0 +1,155 @@
+internal import IO
+internal import Postgres
+
+/// What jobs do with the rows.
+extension SandboxStore {
+    /// The rows of a region that are not over, and the database's time just before they were read.
+    func live(
+        in region: String, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> (at: Timestamp, rows: [Sandbox]) {
+        let clock = try await run([(.clock, [])], of: tenant)
+        let rows = try await run([(.sandboxesLive, [.text(region)])], of: tenant)
+        do throws(PostgresError) {
+            return (try clock.only().timestamp(0), try rows.map(Sandbox.init))
+        } catch { throw .postgres(error) }
+    }
+
+    func sandboxes(
+        _ ids: [UUID], of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> [Sandbox] {
+        if ids.isEmpty { return [] }
+        return try decodeAll(
+            try await run([(.sandboxesByID, [.uuids(ids)])], of: tenant), Sandbox.init)
+    }
+
+    /// A complete list holds it.
+    func seen(
+        _ id: UUID, of tenant: Tenant.ID, endsAt: Timestamp?
+    ) async throws(ControlPlaneError) {
+        _ = try await run([(.sandboxSeen, [.uuid(id), .timestamp(endsAt)])], of: tenant)
+    }
+
+    /// A complete list does not hold it; how many in a row, counted at least `spacing` apart.
+    func missed(
+        _ id: UUID, of tenant: Tenant.ID, spacing: Duration
+    ) async throws(ControlPlaneError) -> Int {
+        let rows = try await run(
+            [(.sandboxMissed, [.uuid(id), .int8(spacing.milliseconds)])], of: tenant)
+        guard let row = rows.first else { return 0 }
+        do throws(PostgresError) { return Int(try row.int16(0)) } catch { throw .postgres(error) }
+    }
+
+    /// Takes one that no row of ours knows, and has it killed.
+    func addOrphan(
+        _ sandbox: ProviderSandbox, in region: String, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) {
+        let id = UUID.v7()
+        _ = try await run(
+            [
+                (
+                    .orphanAdd,
+                    [
+                        .uuid(id), .text(region), .text(sandbox.template), .text(sandbox.id),
+                        .timestamp(sandbox.startedAt), .text("system"),
+                    ]
+                )
+            ], of: tenant)
+        _ = try await move(id, of: tenant, to: .stopping, why: .leaked, by: "system")
+    }
+
+    /// Ends requests that their instance did not, and makes their tries unknown; the numbers of both.
+    func expireRequests(limit: Int) async throws(ControlPlaneError) -> (requests: Int, tries: Int) {
+        let overdue = try await asOperator(.requestsOverdue, [.int8(Int64(limit))])
+        var tries = 0
+        for row in overdue {
+            let (tenant, id) = try ids(row)
+            let creating = try await run([(.requestCreating, [.uuid(id)])], of: tenant)
+            for one in creating {
+                let sandbox = try decode(one, Sandbox.init)
+                if try await move(
+                    sandbox.id, of: tenant, to: .createUnknown, why: .workerLost, by: "system",
+                    from: [.creating]) != nil
+                {
+                    tries += 1
+                }
+            }
+            _ = try await end(id, of: tenant, as: .expired, error: "its instance did not end it")
+        }
+        return (overdue.count, tries)
+    }
+
+    /// Has those killed whose life is over; their number.
+    func expireSandboxes(limit: Int) async throws(ControlPlaneError) -> Int {
+        let over = try await asOperator(.sandboxesOver, [.int8(Int64(limit))])
+        for row in over {
+            let (tenant, id) = try ids(row)
+            _ = try await move(
+                id, of: tenant, to: .stopping, why: .expired, by: "system",
+                from: [.booting, .running, .paused])
+        }
+        return over.count
+    }
+
+    private func ids(_ row: Row) throws(ControlPlaneError) -> (Tenant.ID, UUID) {
+        do throws(PostgresError) {
+            return (Tenant.ID(try row.uuid(0)), try row.uuid(1))
+        } catch { throw .postgres(error) }
+    }
+}
+
+extension Statement {
+    fileprivate static let clock = Statement("clock", "SELECT clock_timestamp()")
+    fileprivate static let sandboxesLive = Statement(
+        "sandboxes_live",
+        "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND region = $1 AND ended_at IS NULL")
+    fileprivate static let sandboxesByID = Statement(
+        "sandboxes_by_id", "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND id = ANY ($1)")
+    fileprivate static let sandboxSeen = Statement(
+        "sandbox_seen",
+        """
+        UPDATE sandbox
+        SET    seen_at = clock_timestamp(), misses = 0, missed_at = NULL,
+               provider_ends_at = coalesce($2, provider_ends_at)
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND ended_at IS NULL
+        """)
+    fileprivate static let sandboxMissed = Statement(
+        "sandbox_missed",
+        """
+        UPDATE sandbox
+        SET    misses = misses + CASE WHEN missed_at IS NULL
+                                      OR missed_at <= clock_timestamp() - $2 * interval '1 millisecond'
+                                      THEN 1 ELSE 0 END,
+               missed_at = CASE WHEN missed_at IS NULL
+                                OR missed_at <= clock_timestamp() - $2 * interval '1 millisecond'
+                                THEN clock_timestamp() ELSE missed_at END
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND ended_at IS NULL RETURNING misses
+        """)
+    fileprivate static let orphanAdd = Statement(
+        "orphan_add",
+        """
+        WITH made AS (
+            INSERT INTO sandbox (tenant_id, id, request_id, attempt, state, region, template, provider_id, started_at)
+            VALUES (bw_tenant(), $1, $1, 0, 'orphan', $2, $3, $4, $5) RETURNING *)
+        INSERT INTO sandbox_event (tenant_id, sandbox_id, version, to_state, reason, actor)
+        SELECT tenant_id, id, version, state, 'leaked', $6 FROM made
+        """)
+    fileprivate static let requestsOverdue = Statement(
+        "sandbox_requests_overdue",
+        """
+        SELECT tenant_id, id FROM sandbox_request
+        WHERE  ended_at IS NULL AND lease_until < clock_timestamp() ORDER BY lease_until LIMIT $1
+        """)
+    fileprivate static let requestCreating = Statement(
+        "sandbox_request_creating",
+        """
+        SELECT * FROM sandbox
+        WHERE  tenant_id = bw_tenant() AND request_id = $1 AND state = 'creating'
+        """)
+    fileprivate static let sandboxesOver = Statement(
+        "sandboxes_over",
+        """
+        SELECT tenant_id, id FROM sandbox
+        WHERE  state IN ('booting', 'running', 'paused') AND ends_at < clock_timestamp()
+        ORDER  BY ends_at LIMIT $1
+        """)
+}

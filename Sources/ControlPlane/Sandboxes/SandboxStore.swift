@@ -1,0 +1,350 @@
+internal import IO
+internal import JSON
+package import Postgres
+
+/// What is to be made: of a request, its first try or another.
+package struct SandboxPlan: Hashable, Sendable {
+    package let tenant: Tenant.ID
+    package let request: UUID
+    package let way: SandboxRequest.Way
+    package let template: String
+    package let framework: String?
+    package let region: String
+    package let life: Duration
+    /// The tenant's own metadata, a JSON object of texts.
+    package let metadata: String
+    package let traceID: String?
+    /// From now on.
+    package let deadline: Duration
+
+    package init(
+        tenant: Tenant.ID, request: UUID = .v7(), way: SandboxRequest.Way, template: String,
+        framework: String? = nil, region: String, life: Duration, metadata: String = "{}",
+        traceID: String? = nil, deadline: Duration
+    ) {
+        self.tenant = tenant
+        self.request = request
+        self.way = way
+        self.template = template
+        self.framework = framework
+        self.region = region
+        self.life = life
+        self.metadata = metadata
+        self.traceID = traceID
+        self.deadline = deadline
+    }
+}
+
+/// The rows of sandboxes: every write is a move of the state machine, conditional on where the row stands,
+/// with its event in the same statement. No transaction is open across a call to a provider.
+package struct SandboxStore: Sendable {
+    /// How much longer than its deadline a request is left to its instance before others settle it.
+    package static let leaseMargin: Duration = .seconds(15)
+
+    private let pipeline: Pipeline
+    private let instance: String
+    private let directory: Directory
+
+    package init(_ pipeline: Pipeline, instance: String) {
+        self.pipeline = pipeline
+        directory = Directory(pipeline)
+        self.instance = instance
+    }
+
+    // MARK: Creating
+
+    /// Commits the intent of a try, before the provider is called; with the first one its request.
+    ///
+    /// Throws `.conflict` where the request is over, or its idempotency key is another's by now.
+    package func plan(
+        _ plan: SandboxPlan, id: UUID = .v7(), attempt: Int, template: String? = nil,
+        remembering idempotency: Idempotency? = nil
+    ) async throws(ControlPlaneError) -> Sandbox {
+        var steps: [Pipeline.Step] = []
+        if attempt == 1 {
+            steps += directory.remember(
+                idempotency, of: plan.tenant, resource: plan.request.description)
+            steps.append(
+                (
+                    .requestAdd,
+                    [
+                        .uuid(plan.request), .text(plan.way.rawValue), .text(plan.template),
+                        .text(plan.framework), .text(plan.region), .int8(plan.life.milliseconds),
+                        .jsonb(plan.metadata), .text(plan.traceID), .text(instance),
+                        .int8(plan.deadline.milliseconds),
+                        .int8((plan.deadline + Self.leaseMargin).milliseconds),
+                    ]
+                ))
+        }
+        steps.append(
+            (.requestTry, [.uuid(plan.request), .int4(Int32(attempt)), .text(template)]))
+        steps.append(
+            (
+                .sandboxAdd,
+                [
+                    .uuid(id), .uuid(plan.request), .int2(Int16(clamping: attempt)),
+                    .text(plan.region), .text(template ?? plan.template), .text(plan.framework),
+                    .jsonb(plan.metadata), .text(instance),
+                ]
+            ))
+        let rows = try await run(steps, of: plan.tenant)
+        // The request is over: somebody else took it.
+        guard let row = rows.first else { throw .conflict("the request is over") }
+        return try decode(row, Sandbox.init)
+    }
+
+    /// The provider made it. Bound to its request while that is open, else on its way to be killed; nil:
+    /// it stood elsewhere.
+    package func made(
+        _ id: UUID, of tenant: Tenant.ID, _ facts: SandboxFacts, as state: SandboxState = .running,
+        why: SandboxReason? = nil, by actor: String? = nil
+    ) async throws(ControlPlaneError) -> Sandbox? {
+        // One that another thought lost, or over, is known to be there now.
+        let sources = state.sources.intersection([.creating, .createUnknown])
+        return try await moved(
+            .sandboxMade, id, tenant, sources, state, why, actor, facts)
+    }
+
+    /// Moves a sandbox if it stands where that is allowed; nil: it does not.
+    package func move(
+        _ id: UUID, of tenant: Tenant.ID, to state: SandboxState, why: SandboxReason?,
+        by actor: String? = nil, from sources: Set<SandboxState>? = nil,
+        _ facts: SandboxFacts = SandboxFacts()
+    ) async throws(ControlPlaneError) -> Sandbox? {
+        let allowed = sources.map(state.sources.intersection) ?? state.sources
+        return try await moved(.sandboxMove, id, tenant, allowed, state, why, actor, facts)
+    }
+
+    /// Ends a request that has no sandbox. False: it was over already.
+    package func end(
+        _ request: UUID, of tenant: Tenant.ID, as state: SandboxRequestState,
+        kind: ErrorKind? = nil, error: String? = nil
+    ) async throws(ControlPlaneError) -> Bool {
+        try await !run(
+            [
+                (
+                    .requestEnd,
+                    [
+                        .uuid(request), .text(state.rawValue), .text(kind?.rawValue),
+                        .text(error.map { redacted(String($0.prefix(2000))) }),
+                    ]
+                )
+            ], of: tenant
+        ).isEmpty
+    }
+
+    /// Promises another life from now on, and leaves the task that gives it; nil: it is not running.
+    package func setLife(
+        _ id: UUID, of tenant: Tenant.ID, to life: Duration
+    ) async throws(ControlPlaneError) -> Sandbox? {
+        guard
+            let row = try await run(
+                [(.sandboxSetLife, [.uuid(id), .int8(life.milliseconds)])], of: tenant
+            ).first
+        else { return nil }
+        return try decode(row, Sandbox.init)
+    }
+
+    /// The provider has given the promised life.
+    package func extended(_ id: UUID, of tenant: Tenant.ID) async throws(ControlPlaneError) {
+        _ = try await run([(.sandboxExtended, [.uuid(id)])], of: tenant)
+    }
+
+    // MARK: Reading
+
+    package func sandbox(
+        _ id: UUID, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> Sandbox {
+        guard let row = try await run([(.sandboxGet, [.uuid(id)])], of: tenant).first else {
+            throw .notFound("sandbox")
+        }
+        return try decode(row, Sandbox.init)
+    }
+
+    /// The sandbox that a provider's id names, whatever became of it.
+    package func sandbox(
+        providerID: String, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> Sandbox {
+        guard
+            let row = try await run([(.sandboxByProvider, [.text(providerID)])], of: tenant).first
+        else { throw .notFound("sandbox") }
+        return try decode(row, Sandbox.init)
+    }
+
+    package func request(
+        _ id: UUID, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> SandboxRequest {
+        guard let row = try await run([(.requestGet, [.uuid(id)])], of: tenant).first else {
+            throw .notFound("request")
+        }
+        return try decode(row, SandboxRequest.init)
+    }
+
+    /// The newest first, those before `before`.
+    package func list(
+        of tenant: Tenant.ID, states: [SandboxState], before: UUID?, limit: Int
+    ) async throws(ControlPlaneError) -> [Sandbox] {
+        let wanted = states.isEmpty ? SandboxState.allCases : states
+        let rows = try await run(
+            [
+                (
+                    .sandboxList,
+                    [.texts(wanted.map(\.rawValue)), .uuid(before), .int8(Int64(limit))]
+                )
+            ], of: tenant)
+        return try decodeAll(rows, Sandbox.init)
+    }
+
+    /// Its moves in order.
+    package func history(
+        of id: UUID, tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> [SandboxMove] {
+        try decodeAll(
+            try await run([(.sandboxHistory, [.uuid(id)])], of: tenant), SandboxMove.init)
+    }
+
+    // MARK: Running
+
+    private func moved(
+        _ statement: Statement, _ id: UUID, _ tenant: Tenant.ID, _ sources: Set<SandboxState>,
+        _ state: SandboxState, _ why: SandboxReason?, _ actor: String?, _ facts: SandboxFacts
+    ) async throws(ControlPlaneError) -> Sandbox? {
+        let rows = try await run(
+            [
+                (
+                    statement,
+                    [
+                        .uuid(id), .texts(sources.map(\.rawValue)), .text(state.rawValue),
+                        .text(why?.rawValue), .text(actor ?? instance), .jsonb(facts.json),
+                    ]
+                )
+            ], of: tenant)
+        guard let row = rows.first else { return nil }
+        return try decode(row, Sandbox.init)
+    }
+
+    /// Over all tenants.
+    func asOperator(
+        _ statement: Statement, _ parameters: [Parameter]
+    ) async throws(ControlPlaneError) -> Rows {
+        do throws(PostgresError) {
+            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[1]
+        } catch {
+            throw .postgres(error)
+        }
+    }
+
+    /// In one transaction of the tenant; the rows of the last step.
+    func run(
+        _ steps: [Pipeline.Step], of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> Rows {
+        do throws(PostgresError) {
+            guard let last = try await pipeline.transaction(tenant: tenant.uuid, steps).last else {
+                throw .decode("no answer")
+            }
+            return last
+        } catch .uniqueViolation(constraint: "idempotency_pkey") {
+            throw .conflict("a request with this Idempotency-Key has just begun")
+        } catch {
+            throw .postgres(error)
+        }
+    }
+}
+
+extension SandboxFacts {
+    var json: String {
+        var writer = JSONWriter()
+        writer.object {
+            $0.member("providerId", ifPresent: providerID)
+            $0.member("domain", ifPresent: domain)
+            $0.member("health", ifPresent: health?.rawValue)
+            $0.member("startedAt", ifPresent: startedAt?.description)
+            $0.member("endsAt", ifPresent: endsAt?.description)
+            $0.member("providerEndsAt", ifPresent: providerEndsAt?.description)
+        }
+        return String(decoding: writer.bytes, as: UTF8.self)
+    }
+}
+
+extension Statement {
+    fileprivate static let requestAdd = Statement(
+        "sandbox_request_add",
+        """
+        INSERT INTO sandbox_request (tenant_id, id, state, via, template, framework, region, life_ms, metadata,
+                                     trace_id, holder, deadline_at, lease_until)
+        VALUES (bw_tenant(), $1, 'dispatching', $2, $3, $4, $5, $6, $7, $8, $9,
+                clock_timestamp() + $10 * interval '1 millisecond',
+                clock_timestamp() + $11 * interval '1 millisecond')
+        """)
+    fileprivate static let requestTry = Statement(
+        "sandbox_request_try",
+        """
+        UPDATE sandbox_request SET attempts = $2, fell_back = fell_back OR $3 IS NOT NULL
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND state = 'dispatching'
+        """)
+    fileprivate static let sandboxAdd = Statement(
+        "sandbox_add",
+        """
+        WITH made AS (
+            INSERT INTO sandbox (tenant_id, id, request_id, attempt, state, region, template, framework, metadata)
+            SELECT r.tenant_id, $1, r.id, $3, 'creating', $4, $5, $6, $7
+            FROM   sandbox_request AS r
+            WHERE  r.tenant_id = bw_tenant() AND r.id = $2 AND r.state = 'dispatching'
+            RETURNING *),
+        told AS (
+            INSERT INTO sandbox_event (tenant_id, sandbox_id, version, to_state, actor)
+            SELECT tenant_id, id, version, state, $8 FROM made)
+        SELECT * FROM made
+        """)
+    fileprivate static let sandboxMade = Statement(
+        "sandbox_made", "SELECT * FROM bw_sandbox_made($1, $2, $3, $4, $5, $6)")
+    fileprivate static let sandboxMove = Statement(
+        "sandbox_move", "SELECT * FROM bw_sandbox_move($1, $2, $3, $4, $5, $6)")
+    fileprivate static let sandboxSetLife = Statement(
+        "sandbox_set_life",
+        """
+        WITH set AS (
+            UPDATE sandbox SET ends_at = clock_timestamp() + $2 * interval '1 millisecond'
+            WHERE  tenant_id = bw_tenant() AND id = $1 AND state IN ('booting', 'running') RETURNING *),
+        told AS (
+            INSERT INTO task (tenant_id, id, kind, payload, max_attempts, not_before)
+            SELECT tenant_id, gen_random_uuid(), 'sandbox.extend', jsonb_build_object('sandbox', id), 20,
+                   clock_timestamp() + interval '5 seconds' FROM set)
+        SELECT * FROM set
+        """)
+    fileprivate static let sandboxExtended = Statement(
+        "sandbox_extended",
+        """
+        UPDATE sandbox SET provider_ends_at = ends_at
+        WHERE  tenant_id = bw_tenant() AND id = $1
+        """)
+    fileprivate static let requestEnd = Statement(
+        "sandbox_request_end",
+        """
+        UPDATE sandbox_request
+        SET    state = $2, error_kind = $3, error = $4, ended_at = clock_timestamp(), holder = NULL,
+               lease_until = NULL
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND ended_at IS NULL RETURNING id
+        """)
+    fileprivate static let sandboxGet = Statement(
+        "sandbox_get", "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND id = $1")
+    fileprivate static let sandboxByProvider = Statement(
+        "sandbox_by_provider",
+        """
+        SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND provider_id = $1
+        ORDER  BY created_at DESC LIMIT 1
+        """)
+    fileprivate static let requestGet = Statement(
+        "sandbox_request_get",
+        "SELECT * FROM sandbox_request WHERE tenant_id = bw_tenant() AND id = $1")
+    fileprivate static let sandboxList = Statement(
+        "sandbox_list",
+        """
+        SELECT * FROM sandbox
+        WHERE  tenant_id = bw_tenant() AND state = ANY ($1) AND ($2 IS NULL OR id < $2)
+        ORDER  BY id DESC LIMIT $3
+        """)
+    fileprivate static let sandboxHistory = Statement(
+        "sandbox_history",
+        "SELECT * FROM sandbox_event WHERE tenant_id = bw_tenant() AND sandbox_id = $1 ORDER BY version")
+}

@@ -1,0 +1,134 @@
+package import IO
+package import Postgres
+
+/// Sandboxes as callers work with them.
+package struct Sandboxes: Sendable {
+    package struct Settings: Hashable, Sendable {
+        /// Takes the place of a template that cannot be had; nil: nothing does.
+        package var defaultTemplate: String?
+        package var defaultFramework: String?
+        package var fallbackRule = FallbackRule.templateNotFound
+        /// How long an answer to a kill or a change of life waits for the provider.
+        package var actWait: Duration = .seconds(5)
+        /// How often a repeated order looks whether the first one is over.
+        package static let twinPoll: Duration = .milliseconds(100)
+
+        package init() {}
+
+        package var fallback: TemplateChoice? {
+            defaultTemplate.map { TemplateChoice($0, framework: defaultFramework) }
+        }
+    }
+
+    package let creations: Creations
+    package let targets: RegionTargets
+    package let settings: Settings
+    private let breakers: Breakers
+    private let directory: Directory
+    package var store: SandboxStore { creations.store }
+
+    package init(
+        _ creations: Creations, targets: RegionTargets, breakers: Breakers, pipeline: Pipeline,
+        settings: Settings = Settings()
+    ) {
+        self.creations = creations
+        self.targets = targets
+        self.breakers = breakers
+        self.settings = settings
+        directory = Directory(pipeline)
+    }
+
+    /// Where a tenant's sandbox is to be made: the region that is named, else the first whose breaker is
+    /// not open.
+    ///
+    /// Throws `.invalid` for a region that is not there or closed, `.conflict` where there is none.
+    package func target(
+        for tenant: Tenant.ID, region: String?
+    ) async throws(ControlPlaneError) -> CreationTarget {
+        let open = try await targets.open(to: tenant)
+        if let region {
+            guard let target = open.first(where: { $0.region == region }) else {
+                throw .invalid(
+                    field: "/region", reason: "is no region of the tenant's that takes new sandboxes")
+            }
+            return target
+        }
+        guard let first = open.first else {
+            throw .conflict(
+                "the tenant has no region: an operator makes one with PUT /v1/admin/tenants/\(tenant)/regions/NAME"
+            )
+        }
+        for target in open {
+            let key = BreakerKey(
+                tenant, provider: target.provider, region: target.region, .create)
+            if await breakers.glance(at: key).state != .open { return target }
+        }
+        return first
+    }
+
+    /// The request that an earlier order with this key made, once it is over; nil: there is none.
+    ///
+    /// Throws `.idempotencyMismatch`, `.conflict` where it is not over by `deadline`.
+    package func earlier(
+        _ idempotency: Idempotency?, of tenant: Tenant.ID, until deadline: MonotonicInstant
+    ) async throws(ControlPlaneError) -> SandboxRequest? {
+        guard let text = try await directory.earlier(idempotency, of: tenant),
+            let id = UUID(text)
+        else { return nil }
+        while true {
+            let request = try await store.request(id, of: tenant)
+            if request.state.isEnd { return request }
+            guard MonotonicInstant.now < deadline else {
+                throw .conflict("the first request with this Idempotency-Key is under way")
+            }
+            do throws(IOError) {
+                try await creations.loop.sleep(for: Settings.twinPoll)
+            } catch { throw .conflict("stopping") }
+        }
+    }
+
+    /// Ends a sandbox, whatever it is doing. The decision is durable before the provider hears of it; what
+    /// the provider does not confirm at once is tried until it does.
+    package func kill(
+        _ id: UUID, of tenant: Tenant.ID, by actor: String
+    ) async throws(ControlPlaneError) -> Sandbox {
+        let moved = try await store.move(
+            id, of: tenant, to: .stopping, why: .killed, by: actor,
+            from: Set(SandboxState.allCases.filter { !$0.isEnd && $0 != .stopping }))
+        let row: Sandbox
+        if let moved { row = moved } else { row = try await store.sandbox(id, of: tenant) }
+        guard row.state == .stopping, let providerID = row.providerID,
+            let target = try await targets.find(row.region, of: tenant)
+        else { return row }
+        do throws(TryError) {
+            _ = try await creations.providers.kill(
+                providerID, at: target.endpoint, within: settings.actWait)
+        } catch { return row }
+        await creations.budget.release(target.account, lease: row.id)
+        let stopped = try await store.move(id, of: tenant, to: .stopped, why: .killed, by: actor)
+        if let stopped { return stopped }
+        return try await store.sandbox(id, of: tenant)
+    }
+
+    /// Makes a sandbox live for so long from now on. The promise is durable; what the provider does not
+    /// confirm at once is tried until it does.
+    ///
+    /// Throws `.conflict` for one that is not running.
+    package func setLife(
+        _ id: UUID, of tenant: Tenant.ID, to life: Duration
+    ) async throws(ControlPlaneError) -> Sandbox {
+        guard let row = try await store.setLife(id, of: tenant, to: life) else {
+            let row = try await store.sandbox(id, of: tenant)
+            throw .conflict("the sandbox is \(row.state.rawValue)")
+        }
+        guard let providerID = row.providerID,
+            let target = try await targets.find(row.region, of: tenant)
+        else { return row }
+        do throws(TryError) {
+            let isThere = try await creations.providers.extend(
+                providerID, to: life, at: target.endpoint, within: settings.actWait)
+            if isThere { try? await store.extended(id, of: tenant) }
+        } catch {}
+        return try await store.sandbox(id, of: tenant)
+    }
+}

@@ -1,0 +1,174 @@
+import ControlPlane
+import IO
+import JSON
+import Postgres
+import ServiceSupport
+import TestSupport
+import Testing
+
+@Suite struct `Creating a sandbox` {
+    @Test(.proves("D1", "D3", "E1")) func `binds it, tags it and gives it its life`() async throws {
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            #expect(made.attempts == 1 && !made.fellBack)
+            #expect(made.sandbox.state == .running && made.sandbox.domain == "us.example")
+            let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.providerID == made.answer.id)
+            // The first life is short; the promised one was given before the answer.
+            #expect(row.providerEndsAt == row.endsAt)
+            let there = try await fleet.ask("GET", "/sandboxes/\(made.answer.id)")
+            let endsAt = there["endAt"]?.string.flatMap { Timestamp($0) }
+            let left = try #require(endsAt) - .now
+            #expect(left > .seconds(1790) && left <= .seconds(1801))
+            let metadata = there["metadata"]
+            #expect(metadata?["who"]?.string == "me")
+            #expect(metadata?[SandboxTag.sandbox]?.string == row.id.description)
+            #expect(metadata?[SandboxTag.tenant]?.string == fleet.tenant.description)
+            let request = try await fleet.creations.store.request(row.request, of: fleet.tenant)
+            #expect(request.state == .fulfilled && request.sandbox == row.id)
+            #expect(try await fleet.plane.ledger.count("sandbox_create", for: fleet.tenant) == 1)
+            let moves = try await fleet.creations.store.history(of: row.id, tenant: fleet.tenant)
+            #expect(moves.map(\.to) == ["creating", "running"])
+            await fleet.tasks.round()
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("B1", "B3", "C1", "E1"))
+    func `tries again, each try with a row and a record of its own`() async throws {
+        let faults = #"[{"limit": 2, "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let made = try await fleet.create()
+            #expect(made.attempts == 3)
+            let rows = try await fleet.rows()
+            #expect(rows.map(\.attempt).sorted() == [1, 2, 3])
+            #expect(rows.map(\.state).sorted { $0.rawValue < $1.rawValue } == [.failed, .failed, .running])
+            #expect(try await fleet.plane.ledger.count("sandbox_create", for: fleet.tenant) == 3)
+            let key = BreakerKey(fleet.tenant, provider: "e2b", region: "us", .create)
+            #expect(await fleet.plane.breakers.snapshot(of: key)?.machine.failureCount ?? 0 == 0)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("C1", "C2", "D1"))
+    func `is refused after five failed operations, without a call`() async throws {
+        let faults = #"[{"effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            for _ in 0..<5 {
+                guard case .failure(.provider(let cause, let stop, _, let attempts, let request)) =
+                    await fleet.creations.create(fleet.order())
+                else {
+                    Issue.record("it was made")
+                    return
+                }
+                #expect(cause.error.kind == .internal)
+                // The budget of retries ends some of them before their third try.
+                #expect([.attempts, .budget].contains(stop) && (1...3).contains(attempts))
+                let row = try await fleet.creations.store.request(request, of: fleet.tenant)
+                #expect(row.state == .dead && row.errorKind == .internal)
+            }
+            let calls = try await fleet.ask("GET", "/_sim")["calls"]?.integer
+            guard case .failure(.breakerOpen(let refusal)) =
+                await fleet.creations.create(fleet.order())
+            else {
+                Issue.record("the sixth was let through")
+                return
+            }
+            #expect(refusal.message.hasPrefix("Circuit breaker is OPEN - E2B service unavailable."))
+            #expect(try await fleet.ask("GET", "/_sim")["calls"]?.integer == calls)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D1"), arguments: [FallbackRule.templateNotFound, .anyError])
+    func `falls back to the default template`(rule: FallbackRule) async throws {
+        try await Fleet.with(templates: #"["zapdev"]"#) { fleet in
+            let order = fleet.order("missing", fallback: "zapdev", rule: rule)
+            let made = try await fleet.creations.create(order).get()
+            #expect(made.fellBack && made.attempts == 2)
+            #expect(made.sandbox.template == "zapdev")
+            let request = try await fleet.creations.store.request(
+                made.sandbox.request, of: fleet.tenant)
+            #expect(request.fellBack && request.template == "missing")
+        }
+        let faults =
+            #"[{"templates": ["base"], "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let outcome = await fleet.creations.create(
+                fleet.order(fallback: "zapdev", rule: rule))
+            #expect((try? outcome.get())?.fellBack ?? false == (rule == .anyError))
+        }
+    }
+
+    @Test(.proves("E5")) func `records nothing and calls nobody past a limit`() async throws {
+        try await Fleet.with { fleet in
+            _ = try await Policies(fleet.plane.reads).put(
+                "sandbox_create", limits: [Limit(limit: 1, window: 3600)], admitsOnOutage: false,
+                of: fleet.tenant, if: .none, by: .system)
+            _ = try await fleet.create()
+            guard case .failure(.overQuota(let verdict)) =
+                await fleet.creations.create(fleet.order())
+            else {
+                Issue.record("it was made")
+                return
+            }
+            #expect(verdict.deciding?.count == 1)
+            #expect(try await fleet.rows().count == 1)
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+
+    @Test(.proves("B2"))
+    func `ends at its deadline, and kills what comes later`() async throws {
+        let faults =
+            #"[{"limit": 1, "effects": [{"effect": "slow", "factor": 1, "addMs": 600}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let start = MonotonicInstant.now
+            let outcome = await fleet.creations.create(
+                fleet.order(deadline: .milliseconds(200)))
+            let took = start.duration(to: .now)
+            guard case .failure(.provider(let cause, .deadline, _, _, let request)) = outcome else {
+                Issue.record("\(outcome)")
+                return
+            }
+            #expect(cause.error.kind == .timeout && cause.error.mayHaveBeenApplied)
+            #expect(took < .milliseconds(400), "\(took)")
+            let ended = try await fleet.creations.store.request(request, of: fleet.tenant)
+            #expect(ended.state == .expired)
+            // The provider answers when nobody waits: found out, and killed.
+            for _ in 0..<500 where try await fleet.rows().first?.state == .creating {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            #expect(try await fleet.rows().first?.reason == .abandoned)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("B2", "D3")) func `finishes what its caller gave up`() async throws {
+        let faults = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 2000}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let caller = Task(executorPreference: fleet.plane.loop) {
+                await fleet.creations.create(fleet.order())
+            }
+            for _ in 0..<100 where try await fleet.rows().isEmpty {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            caller.cancel()
+            guard case .failure(.notTried(.cancelled, _)) = await caller.value else {
+                Issue.record("its caller was made to wait")
+                return
+            }
+            for _ in 0..<500 where try await fleet.rows().first?.state == .creating {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(try await fleet.rows().first?.state == .running)
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+}
+
+extension JSONValue {
+    var integer: Int? { if case .number(let number) = self { number.int } else { nil } }
+}

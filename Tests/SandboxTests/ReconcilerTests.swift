@@ -1,0 +1,240 @@
+import ControlPlane
+import IO
+import JSON
+import Postgres
+import ServiceSupport
+import TestSupport
+import Testing
+
+@Suite struct `The reconciler` {
+    private static func addStranger(
+        _ fleet: Fleet, _ metadata: [(String, String)] = []
+    ) async throws -> String {
+        let members = metadata.map { "\"\($0.0)\":\"\($0.1)\"" }.joined(separator: ",")
+        let made = try await fleet.ask(
+            "POST", "/v2/sandboxes",
+            #"{"templateID":"base","timeout":600,"metadata":{\#(members)}}"#)
+        return try #require(made["sandboxID"]?.string)
+    }
+
+    private static func tags(
+        _ fleet: Fleet, _ id: UUID, deployment: String? = nil
+    ) async throws -> [(String, String)] {
+        let ours = try await fleet.creations.loadedDeployment()
+        return [
+            (SandboxTag.deployment, deployment ?? ours),
+            (SandboxTag.tenant, fleet.tenant.description), (SandboxTag.sandbox, id.description),
+        ]
+    }
+
+    @Test(.proves("D3")) func `never touches what has not our tags`() async throws {
+        try await Fleet.with { fleet in
+            _ = try await Self.addStranger(fleet)
+            _ = try await Self.addStranger(fleet, [("who", "somebody")])
+            _ = try await Self.addStranger(
+                fleet, Self.tags(fleet, .v7(), deployment: UUID.v7().description))
+            for _ in 0..<3 { _ = try await fleet.pass() }
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().count == 3)
+        }
+    }
+
+    @Test(.proves("D3")) func `kills one of ours without a row, after its grace`() async throws {
+        var settings = Reconciler.Settings.quick
+        settings.orphanGrace = .seconds(300)
+        try await Fleet.with(reconciler: settings) { fleet in
+            _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
+            #expect(try await fleet.pass().killed == 0)
+            _ = try await fleet.ask("POST", "/_sim/clock", #"{"advanceMs":301000}"#)
+            #expect(try await fleet.live().count == 1)
+        }
+        try await Fleet.with { fleet in
+            let id = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
+            #expect(try await fleet.pass().killed == 1)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            let row = try await fleet.creations.store.sandbox(providerID: id, of: fleet.tenant)
+            #expect(row.state == .stopped && row.reason == .leaked)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D3")) func `kills the second one under one id of ours, never the bound one`()
+        async throws
+    {
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            _ = try await Self.addStranger(fleet, Self.tags(fleet, made.sandbox.id))
+            #expect(try await fleet.pass().killed == 1)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().map { $0["sandboxID"]?.string } == [made.answer.id])
+        }
+    }
+
+    @Test(.proves("D3")) func `kills nothing when there is suddenly much of it`() async throws {
+        // A restored backup: the provider has them, the rows are gone.
+        try await Fleet.with { fleet in
+            for _ in 0..<8 { _ = try await fleet.create() }
+            let session = try Session(Conninfo(url: fleet.plane.url))
+            for table in ["sandbox_event", "sandbox", "sandbox_request"] {
+                try session.execute("DELETE FROM \(table)")
+            }
+            for _ in 0..<3 {
+                let report = try await fleet.pass()
+                #expect(report.killed == 0 && report.overBudget == 8)
+                await fleet.tasks.round()
+            }
+            #expect(try await fleet.live().count == 8)
+        }
+    }
+
+    @Test(.proves("D3")) func `kills nothing while it is switched off`() async throws {
+        var settings = Reconciler.Settings.quick
+        settings.isOn = false
+        try await Fleet.with(reconciler: settings) { fleet in
+            _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
+            #expect(try await fleet.pass().killed == 0)
+            await fleet.tasks.round()
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+
+    @Test(.proves("D3")) func `calls lost what two lists and a direct look do not show`()
+        async throws
+    {
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            _ = try await fleet.ask("DELETE", "/sandboxes/\(made.answer.id)")
+            #expect(try await fleet.pass().lost == 0)
+            #expect(try await fleet.pass().lost == 1)
+            let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.state == .lost && row.reason == .missing)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D3")) func `calls nothing lost for being late in a list`() async throws {
+        let faults = #"[{"effects": [{"effect": "lateInList", "delayS": 60}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let made = try await fleet.create()
+            for _ in 0..<4 { #expect(try await fleet.pass().lost == 0) }
+            let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.state == .running)
+        }
+    }
+
+    @Test(.proves("D3")) func `concludes nothing from a list that is not complete`() async throws {
+        try await Fleet.with { fleet in
+            var ids: [String] = []
+            for _ in 0..<101 { ids.append(try await fleet.create().answer.id) }
+            for id in ids { _ = try await fleet.ask("DELETE", "/sandboxes/\(id)") }
+            _ = try await fleet.create()
+            try await fleet.setFaults(
+                #"[{"operations": ["list"], "effects": [{"effect": "error", "status": 500}]}]"#)
+            for _ in 0..<3 {
+                await #expect(throws: ControlPlaneError.self) { try await fleet.pass() }
+            }
+            #expect(try await fleet.rows().allSatisfy { $0.state == .running && $0.misses == 0 })
+        }
+    }
+
+    @Test(.proves("D3")) func `kills what it sees again after its end`() async throws {
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            _ = try await fleet.creations.store.move(
+                made.sandbox.id, of: fleet.tenant, to: .stopped, why: .expired)
+            #expect(try await fleet.pass().killed == 1)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            try fleet.checkInvariants()
+        }
+    }
+}
+
+@Suite struct `A sandbox's states` {
+    @Test(.proves("D3"), arguments: SandboxState.allCases)
+    func `may be left for a stop, whichever it is`(state: SandboxState) {
+        #expect(state == .stopping || SandboxState.stopping.sources.contains(state))
+    }
+
+    @Test(.proves("D3")) func `follow no other way than the table's`() async throws {
+        try await Fleet.with { fleet in
+            let store = fleet.creations.store
+            for from in SandboxState.allCases where from != .creating {
+                for to in SandboxState.allCases where to != .orphan && to != .creating {
+                    let row = try await Self.put(fleet, from)
+                    let moved = try await store.move(row, of: fleet.tenant, to: to, why: nil)
+                    #expect((moved != nil) == to.sources.contains(from), "\(from) to \(to)")
+                    _ = try await store.move(
+                        row, of: fleet.tenant, to: .stopping, why: .killed)
+                }
+            }
+            try fleet.checkInvariants()
+        }
+    }
+
+    /// A row that went the shortest way to a state.
+    private static func put(_ fleet: Fleet, _ state: SandboxState) async throws -> UUID {
+        let plan = SandboxPlan(
+            tenant: fleet.tenant, way: .api, template: "base", region: "us", life: .seconds(60),
+            deadline: .seconds(60))
+        let id = try await fleet.creations.store.plan(plan, attempt: 1).id
+        var facts = SandboxFacts()
+        facts.providerID = "i\(id.description.prefix(8))\(UInt32.random(in: 0...UInt32.max))"
+        let ways: [SandboxState: [SandboxState]] = [
+            .createUnknown: [.createUnknown], .booting: [.booting], .running: [.running],
+            .paused: [.running, .paused], .stopping: [.stopping],
+            .stopped: [.running, .stopped], .failed: [.failed], .lost: [.running, .lost],
+        ]
+        for step in ways[state] ?? [] {
+            let moved = try await fleet.creations.store.move(
+                id, of: fleet.tenant, to: step, why: nil, facts)
+            #expect(moved?.state == step)
+        }
+        if state == .orphan {
+            let session = try Session(Conninfo(url: fleet.plane.url))
+            try session.execute(
+                "UPDATE sandbox SET state = 'orphan', provider_id = $2 WHERE id = $1", .uuid(id),
+                .text(facts.providerID))
+            try session.execute(
+                "UPDATE sandbox_event SET to_state = 'orphan' WHERE sandbox_id = $1", .uuid(id))
+        }
+        return id
+    }
+
+    @Test(.proves("D4", "D3")) func `end with the life that was promised`() async throws {
+        try await Fleet.with { fleet in
+            let made = try await fleet.creations.create(fleet.order(life: .seconds(1))).get()
+            #expect(made.sandbox.state == .running)
+            for _ in 0..<100 where try await fleet.rows().first?.state == .running {
+                _ = try await fleet.sweep.run(fleet.plane.reads)
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            #expect(try await fleet.settle())
+            let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.state == .stopped && row.reason == .expired)
+            #expect(try await fleet.live().isEmpty)
+        }
+    }
+
+    @Test(.proves("D3", "H6"))
+    func `get the wanted life from another, where the first could not give it`() async throws {
+        let faults =
+            #"[{"operations": ["timeout"], "limit": 1, "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let made = try await fleet.create()
+            let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.providerEndsAt != row.endsAt)
+            try await fleet.beside { other in
+                for _ in 0..<300 {
+                    await other.tasks.round()
+                    let row = try await other.creations.store.sandbox(
+                        made.sandbox.id, of: other.tenant)
+                    if row.providerEndsAt == row.endsAt { return }
+                    try await Task.sleep(for: .milliseconds(20))
+                }
+                Issue.record("it was never given")
+            }
+        }
+    }
+}

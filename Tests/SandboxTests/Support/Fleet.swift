@@ -1,0 +1,274 @@
+import ControlPlane
+import HTTP
+import IO
+import JSON
+import Outbound
+import Postgres
+import ServiceSupport
+import Simulator
+import TestSupport
+import Testing
+
+/// A database, a provider that fails as it is told to, and what makes sandboxes between them.
+struct Fleet: Sendable {
+    static let key = "e2b_00a1"
+
+    let plane: Plane
+    let address: Address
+    let creations: Creations
+    let tasks: SandboxTasks
+    let reconciler: Reconciler
+    let sweep: SandboxSweep
+    let tenant: Tenant.ID
+    let target: CreationTarget
+
+    /// - Parameters:
+    ///   - faults: of the provider, as its script has them.
+    ///   - retries: waits are of milliseconds unless they are given.
+    static func with(
+        faults: String = "[]", templates: String? = nil, limits: String = "{}",
+        retries: RetryPolicy.Settings? = nil, breakers: Breakers.Settings = Breakers.Settings(),
+        settings: Creations.Settings = Creations.Settings(),
+        reconciler: Reconciler.Settings = .quick,
+        _ body: @Sendable (Fleet) async throws -> Void
+    ) async throws {
+        let named = templates.map { "\"templates\": \($0)," } ?? ""
+        let text = """
+            {"seed": 7, "faults": \(faults), "regions": [
+              {"name": "us", "listen": ["127.0.0.1:0"], "domain": "us.example", \(named)
+               "keys": {"one": "\(key)", "two": "e2b_00a2"}, "limits": \(limits),
+               "latency": {"createMs": 1, "otherMs": 0, "commandMs": 0, "sigma": 0}}]}
+            """
+        let script = try JSONReader.decode(Script.self, from: Array(text.utf8))
+        let loop = try EventLoop.start(name: "sim-test")
+        let server = try SimulatorServer(
+            on: loop, script, text: Array(text.utf8),
+            defaultAddress: .tcp(host: "127.0.0.1", port: 0))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(executorPreference: loop) { try await server.run() }
+            let outcome: Result<Void, any Error>
+            do {
+                try await Plane.with(breakers: breakers) { plane in
+                    try await with(
+                        plane, server.addresses[0].addresses[0], retries ?? .quick, settings,
+                        reconciler, body)
+                }
+                outcome = .success(())
+            } catch {
+                outcome = .failure(error)
+            }
+            await server.drain(within: .milliseconds(200))
+            try await group.waitForAll()
+            try outcome.get()
+        }
+        loop.stop()
+    }
+
+    /// Another instance on the same rows and provider.
+    func beside(_ body: @Sendable (Fleet) async throws -> Void) async throws {
+        let (url, address, tenant) = (plane.url, address, tenant)
+        try await Plane.with(url: url) { plane in
+            try await Fleet.with(
+                plane, address, .quick, Creations.Settings(), .quick, tenant: tenant, body)
+        }
+    }
+
+    private static func with(
+        _ plane: Plane, _ address: Address, _ retries: RetryPolicy.Settings,
+        _ settings: Creations.Settings, _ reconciling: Reconciler.Settings,
+        tenant: Tenant.ID? = nil, _ body: @Sendable (Fleet) async throws -> Void
+    ) async throws {
+        var outbound = HTTPClient.Settings()
+        outbound.addresses = AddressRule(allowsPrivate: true)
+        let http = try HTTPClient(on: plane.loop, outbound)
+        let creations = Creations(
+            on: plane.loop, pipeline: plane.reads, instance: "test-\(UUID.v7())",
+            providers: SandboxProviders(on: plane.loop, http), ledger: plane.ledger,
+            breakers: plane.breakers, budget: plane.budget,
+            budgets: RetryBudgetKeeper(on: plane.loop), retries: RetryPolicy(retries),
+            settings: settings)
+        guard let api = UpstreamURL("http://\(address)") else { throw Trouble(what: "no URL") }
+        let target = CreationTarget(
+            provider: "e2b", region: "us",
+            account: ProviderAccount(id: "us", limits: .init()),
+            endpoint: ProviderEndpoint(api: api, apiKey: key))
+        let owner: Tenant.ID
+        if let tenant { owner = tenant } else { owner = try await plane.makeTenant() }
+        let targets = TargetSource(
+            find: { tenant, region in tenant == owner && region == "us" ? target : nil },
+            all: { [(owner, target)] })
+        var doing = SandboxTasks.Settings()
+        doing.backoff = .milliseconds(1)
+        doing.settle = reconciling.settle
+        let fleet = Fleet(
+            plane: plane, address: address, creations: creations,
+            tasks: SandboxTasks(
+                on: plane.loop, pipeline: plane.reads, instance: "test", creations: creations,
+                targets: targets, settings: doing),
+            reconciler: Reconciler(
+                creations, breakers: plane.breakers, targets: targets, settings: reconciling),
+            sweep: SandboxSweep(creations.store), tenant: owner, target: target)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(executorPreference: plane.loop) { await creations.run() }
+            let outcome: Result<Void, any Error>
+            do { outcome = .success(try await body(fleet)) } catch { outcome = .failure(error) }
+            group.cancelAll()
+            try await group.waitForAll()
+            await http.close()
+            try outcome.get()
+        }
+    }
+
+    // MARK: What tests do
+
+    func order(
+        _ template: String = "base", fallback: String? = nil,
+        rule: FallbackRule = .templateNotFound, life: Duration = .seconds(1800),
+        deadline: Duration = .seconds(20), maxAttempts: Int? = nil
+    ) -> CreationOrder {
+        CreationOrder(
+            tenant: tenant, way: .api, target: target,
+            choice: TemplateChoice(template, framework: "nextjs"),
+            fallback: fallback.map { TemplateChoice($0) }, fallbackRule: rule, life: life,
+            deadline: deadline, maxAttempts: maxAttempts, metadata: [("who", "me")])
+    }
+
+    func create(_ template: String = "base") async throws -> CreatedSandbox {
+        try await creations.create(order(template)).get()
+    }
+
+    /// Asks the simulator itself.
+    func ask(_ method: String, _ path: String, _ body: String? = nil) async throws -> JSONValue {
+        var client = Client(address)
+        client.key = Self.key
+        let answer = try await client.send(method, path, body, ["X-API-Key": Self.key])
+        return answer.json ?? .null
+    }
+
+    /// Puts other faults in force.
+    func setFaults(_ faults: String) async throws {
+        let text = """
+            {"seed": 7, "faults": \(faults), "regions": [
+              {"name": "us", "listen": ["127.0.0.1:0"], "domain": "us.example",
+               "keys": {"one": "\(Self.key)", "two": "e2b_00a2"},
+               "latency": {"createMs": 1, "otherMs": 0, "commandMs": 0, "sigma": 0}}]}
+            """
+        let answer = try await Client(address).send("PUT", "/_sim/script", text)
+        guard answer.status == 204 else { throw Trouble(what: answer.text) }
+    }
+
+    /// The provider's sandboxes that run or are paused.
+    func live() async throws -> [JSONValue] {
+        guard
+            case .array(let all)? = try await ask("GET", "/_sim/sandboxes?state=live&limit=5000")[
+                "sandboxes"]
+        else { return [] }
+        return all
+    }
+
+    func rows() async throws -> [ControlPlane.Sandbox] {
+        try await creations.store.list(of: tenant, states: [], before: nil, limit: 10_000)
+    }
+
+    func pass() async throws -> Reconciler.Report {
+        try await reconciler.pass(over: target, of: tenant)
+    }
+
+    /// Passes, sweeps and tasks until nothing is on its way any more; false after 10 s.
+    func settle() async throws -> Bool {
+        for _ in 0..<500 {
+            _ = try await sweep.run(plane.reads)
+            _ = try? await pass()
+            await tasks.round()
+            if try await rows().allSatisfy({ $0.state.isEnd || $0.state.isBound }) { return true }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        return false
+    }
+
+    /// The invariants that a query can hold.
+    func checkInvariants() throws {
+        let session = try Session(Conninfo(url: plane.url))
+        for (name, query) in Self.invariants {
+            let broken = try session.execute(query)
+            #expect(broken.isEmpty, "\(name)")
+        }
+    }
+
+    static let invariants = [
+        (
+            "one live sandbox a request",
+            """
+            SELECT request_id FROM sandbox WHERE state IN ('booting', 'running', 'paused')
+            GROUP BY tenant_id, request_id HAVING count(*) > 1
+            """
+        ),
+        (
+            "one row a provider's id",
+            """
+            SELECT provider_id FROM sandbox WHERE provider_id IS NOT NULL
+            GROUP BY tenant_id, region, provider_id HAVING count(*) > 1
+            """
+        ),
+        (
+            "one event a move",
+            """
+            SELECT s.id FROM sandbox AS s
+            WHERE  s.version <> (SELECT count(*) FROM sandbox_event AS e
+                                 WHERE e.tenant_id = s.tenant_id AND e.sandbox_id = s.id)
+            """
+        ),
+        (
+            "events follow each other",
+            """
+            SELECT e.sandbox_id FROM sandbox_event AS e JOIN sandbox_event AS f
+            ON f.tenant_id = e.tenant_id AND f.sandbox_id = e.sandbox_id AND f.version = e.version + 1
+            WHERE f.from_state IS DISTINCT FROM e.to_state OR f.at < e.at
+            """
+        ),
+        (
+            "a stop has its task",
+            """
+            SELECT s.id FROM sandbox AS s WHERE s.state = 'stopping' AND NOT EXISTS (
+                SELECT FROM task AS t WHERE t.tenant_id = s.tenant_id AND t.kind = 'sandbox.kill'
+                AND t.payload ->> 'sandbox' = s.id::text AND t.done_at IS NULL)
+            """
+        ),
+        (
+            "a fulfilled request has its sandbox",
+            """
+            SELECT r.id FROM sandbox_request AS r LEFT JOIN sandbox AS s
+            ON s.tenant_id = r.tenant_id AND s.id = r.sandbox_id AND s.request_id = r.id
+            WHERE r.state = 'fulfilled' AND s.id IS NULL
+            """
+        ),
+    ]
+}
+
+struct Trouble: Error { let what: String }
+
+extension RetryPolicy.Settings {
+    /// Waits of milliseconds.
+    static var quick: RetryPolicy.Settings {
+        var settings = RetryPolicy.Settings()
+        settings.transient = [5]
+        settings.unknown = [5]
+        settings.rateLimit = [20]
+        settings.capacity = [5]
+        settings.minTry = .zero
+        return settings
+    }
+}
+
+extension Reconciler.Settings {
+    /// Nothing is too young.
+    static var quick: Reconciler.Settings {
+        var settings = Reconciler.Settings()
+        settings.young = .zero
+        settings.missSpacing = .zero
+        settings.settle = .milliseconds(100)
+        settings.orphanGrace = .zero
+        settings.endedGrace = .zero
+        return settings
+    }
+}
