@@ -1,0 +1,143 @@
+import API
+import ControlPlane
+import IO
+import JSON
+import Postgres
+import ServiceSupport
+import TestSupport
+import Testing
+
+@Suite struct `The gateway` {
+    private static func region(_ fleet: Fleet, _ tenant: Tenant.ID, _ name: String) async throws {
+        let draft = Regions.Draft(
+            account: "shared", apiURL: "http://\(fleet.address)", domain: "\(name).example",
+            apiKey: Fleet.key)
+        _ = try await Regions(fleet.plane.reads, fleet.plane.secrets).put(
+            name, draft, of: tenant, if: .none, by: .system)
+    }
+
+    private static func with(
+        faults: String = "[]", _ body: @Sendable (Fleet, Served, Client) async throws -> Void
+    ) async throws {
+        try await Fleet.with(faults: faults) { fleet in
+            try await Served.with(fleet.plane) { served in
+                try await region(fleet, fleet.tenant, "us")
+                let (_, secret) = try await fleet.plane.directory.createKey(
+                    for: fleet.tenant, name: "t", scopes: [.sandbox], expiresAt: nil, by: .system)
+                try await body(fleet, served, served.client.with(key: secret?.text))
+            }
+        }
+    }
+
+    private static let create =
+        #"{"templateID":"base","timeout":300,"metadata":{"who":"me","framework":"nextjs"}}"#
+
+    @Test(.proves("D5"), arguments: ["/e2b", ""])
+    func `makes a sandbox that is the tenant's, with the provider's answer`(root: String)
+        async throws
+    {
+        try await Self.with { fleet, _, client in
+            let made = try await client.post("\(root)/v2/sandboxes", Self.create)
+            #expect(made.status == 201, "\(made.text)")
+            #expect(made.json?["domain"]?.text == "us.example")
+            #expect(made.json?["envdAccessToken"]?.text != nil)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            let row = try await fleet.creations.store.sandbox(providerID: id, of: fleet.tenant)
+            #expect(row.state == .running && row.framework == "nextjs")
+            let shown = try await client.get("\(root)/sandboxes/\(id)")
+            #expect(shown.json?["metadata"]?.names?.sorted() == ["framework", "who"])
+            let end = shown.json?["endAt"]?.text.flatMap { Timestamp($0) }
+            #expect((end ?? .now) - .now > .seconds(290))
+            #expect(
+                try await client.post("\(root)/sandboxes/\(id)/timeout", #"{"timeout":900}"#).status
+                    == 204)
+            let longer = try await fleet.creations.store.sandbox(row.id, of: fleet.tenant)
+            #expect(try #require(longer.endsAt) - .now > .seconds(890))
+            #expect(longer.endsAt == longer.providerEndsAt)
+            #expect(try await client.send("DELETE", "\(root)/sandboxes/\(id)").status == 204)
+            #expect(try await client.send("DELETE", "\(root)/sandboxes/\(id)").status == 404)
+            #expect(try await fleet.live().isEmpty)
+        }
+    }
+
+    @Test(.proves("D5", "H1"))
+    func `shows and touches no sandbox of another tenant in the same account`() async throws {
+        try await Self.with { fleet, served, client in
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            let (other, stranger) = try await served.tenant([.sandbox])
+            try await Self.region(fleet, other, "us")
+            for (method, path, body) in [
+                ("GET", "/e2b/sandboxes/\(id)", nil), ("DELETE", "/e2b/sandboxes/\(id)", nil),
+                ("POST", "/e2b/sandboxes/\(id)/timeout", #"{"timeout":9}"#),
+                ("POST", "/e2b/v2/sandboxes/\(id)/connect", #"{"timeout":9}"#),
+                ("POST", "/e2b/sandboxes/\(id)/pause", "{}"),
+                ("GET", "/e2b/v2/sandboxes/\(id)/logs", nil),
+            ] as [(String, String, String?)] {
+                let answer = try await stranger.send(method, path, body)
+                #expect(answer.status == 404, "\(method) \(path)")
+                #expect(answer.fields["should-retry"] == "false")
+            }
+            #expect(try await stranger.get("/e2b/v2/sandboxes").text == "[]")
+            let own = try await client.get("/e2b/v2/sandboxes?limit=10&state=running")
+            #expect(own.json?[0]?["sandboxID"]?.text == id)
+            // Neither by a filter of its own.
+            let sly = try await stranger.get(
+                "/e2b/v2/sandboxes?metadata=breakwater.tenant%3D\(fleet.tenant)")
+            #expect(!sly.text.contains(id), "\(sly.text)")
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+
+    @Test(.proves("D5")) func `lists all regions, a page after the other`() async throws {
+        try await Self.with { fleet, _, client in
+            try await Self.region(fleet, fleet.tenant, "zz")
+            for _ in 0..<3 { _ = try await client.post("/e2b/v2/sandboxes", Self.create) }
+            var found = 0
+            var path = "/e2b/v2/sandboxes?limit=2"
+            for _ in 0..<10 {
+                let page = try await client.get(path)
+                #expect(page.status == 200)
+                found += page.json?.count ?? 0
+                guard let token = page.fields["x-next-token"] else { break }
+                path = "/e2b/v2/sandboxes?limit=2&nextToken=\(token)"
+            }
+            // Both regions are one account here: each shows the three.
+            #expect(found == 6)
+            let wrong = try await client.get("/e2b/v2/sandboxes?nextToken=x")
+            #expect(wrong.status == 400)
+        }
+    }
+
+    @Test(.proves("D5", "C2")) func `says in the provider's form what went wrong`() async throws {
+        try await Self.with { fleet, served, client in
+            for (body, status) in [
+                ("{}", 400), ("[]", 400), (#"{"templateID":"b","timeout":0}"#, 400),
+                (#"{"templateID":"b","metadata":{"breakwater.sandbox":"x"}}"#, 400),
+            ] {
+                let answer = try await client.post("/e2b/v2/sandboxes", body)
+                #expect(answer.status == status, "\(body)")
+                #expect(answer.json?["code"]?.integer == status)
+                #expect(answer.json?["message"]?.text?.isEmpty == false)
+                #expect(answer.fields["should-retry"] == "false")
+            }
+            let nobody = try await served.client.post("/e2b/v2/sandboxes", Self.create)
+            #expect(nobody.status == 401 && nobody.json?["code"]?.integer == 401)
+            try await fleet.setFaults(
+                #"[{"effects": [{"effect": "error", "status": 500, "format": "html"}]}]"#)
+            let failed = try await client.post("/e2b/v2/sandboxes", Self.create)
+            #expect(failed.status == 500, "\(failed.text)")
+            #expect(failed.json?["message"]?.text == "The provider answered 500")
+            #expect(failed.fields["should-retry"] == "false")
+            _ = try await fleet.plane.breakers.act(
+                BreakerKey(fleet.tenant, provider: "e2b", region: "us", .create),
+                .lay(.forcedOpen, until: nil), by: .system, reason: nil)
+            let calls = try await fleet.ask("GET", "/_sim")["calls"]?.integer
+            let open = try await client.post("/e2b/v2/sandboxes", Self.create)
+            #expect(open.status == 503 && open.fields["should-retry"] == "false")
+            #expect(
+                open.json?["message"]?.text?.hasPrefix("Circuit breaker is OPEN - E2B") == true)
+            #expect(try await fleet.ask("GET", "/_sim")["calls"]?.integer == calls)
+        }
+    }
+}
