@@ -185,6 +185,7 @@ package actor Creations: LoopBound {
         case .refused(let refusal): return .failure(.breakerOpen(refusal))
         }
         let job = Job(order, deadline: start.advanced(by: order.deadline), begun)
+        await told(.start, order)
         var outcome = await tries(job, order.choice, isFallback: false)
         if case .failure(let failure) = outcome.result, let fallback = order.fallback,
             fallback != order.choice, mayFallBack(failure, order)
@@ -195,6 +196,8 @@ package actor Creations: LoopBound {
         switch outcome.result {
         case .success(let made):
             await breakers.settle(ticket, .succeeded, took: took)
+            await told(
+                .success(sandboxID: made.answer.id, attempt: job.attempts, took: took), order)
             return .success(
                 CreatedSandbox(
                     sandbox: made.sandbox, answer: made.answer, attempts: job.attempts,
@@ -206,6 +209,16 @@ package actor Creations: LoopBound {
             await breakers.settle(ticket, counted, took: took)
             return .failure(await ended(job, failure))
         }
+    }
+
+    private func told(_ step: CreationEvent.Step, _ order: CreationOrder) async {
+        tell(
+            .creation(
+                CreationEvent(
+                    step: step, tenant: order.tenant, region: order.target.region,
+                    template: order.choice.template, framework: order.choice.framework,
+                    breaker: await breakers.glance(at: order.breaker).state,
+                    traceID: order.traceID, at: .now)))
     }
 
     private func mayFallBack(_ failure: RetryFailure, _ order: CreationOrder) -> Bool {
@@ -231,6 +244,9 @@ package actor Creations: LoopBound {
                 job.request, of: job.order.tenant, as: state, kind: failure.cause?.error.kind,
                 error: failure.cause?.facts.message)
         }
+        await told(
+            .criticalFailure(error: failure.cause?.facts.message ?? failure.stop.rawValue),
+            job.order)
         if let verdict = job.denial { return .overQuota(verdict) }
         if let fault = job.fault { return .domain(fault) }
         guard let cause = failure.cause else {
@@ -335,6 +351,7 @@ package actor Creations: LoopBound {
         _ job: Job, _ sandbox: Sandbox, _ choice: TemplateChoice
     ) async -> Result<Made, TryError> {
         let sentAt = Timestamp.now
+        let attempt = job.attempts
         do throws(TryError) {
             let body = try await body(job, sandbox, choice)
             let answer = try await providers.create(
@@ -344,6 +361,8 @@ package actor Creations: LoopBound {
             return await bind(job, sandbox, answer, sentAt)
         } catch {
             await lost(sandbox, error, job.order.target.account)
+            await told(
+                .failure(attempt: attempt, error: error.words, took: .now - sentAt), job.order)
             return .failure(error)
         }
     }
@@ -536,6 +555,16 @@ extension Creations {
     private final class Handover<Value: Sendable>: @unchecked Sendable {
         // Unchecked: touched on the loop alone.
         let waiter = Waiter<Value>()
+    }
+}
+
+extension TryError {
+    fileprivate var words: String {
+        switch self {
+        case .failed(let facts): facts.message
+        case .refused(let stop, _): stop.rawValue
+        case .cancelled: "cancelled"
+        }
     }
 }
 

@@ -20,6 +20,8 @@ package struct CleanupJob: Job {
         package var eventRetention: Duration = .seconds(90 * 86_400)
         package var breakerEventRetention: Duration = .seconds(90 * 86_400)
         package var attemptRetention: Duration = .seconds(30 * 86_400)
+        /// Of sandboxes and requests, after their end.
+        package var sandboxRetention: Duration = .seconds(90 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
         package var chunk = 5_000
@@ -51,6 +53,10 @@ package struct CleanupJob: Job {
             let tries = try await drop("attempt", keep: settings.attemptRetention, pipeline)
             let moves = try await delete(
                 .breakerEventClean, [.int8(settings.breakerEventRetention.milliseconds)], pipeline)
+            let sandboxes = try await delete(
+                .sandboxClean, [.int8(settings.sandboxRetention.milliseconds)], pipeline)
+            let requests = try await delete(
+                .sandboxRequestClean, [.int8(settings.sandboxRetention.milliseconds)], pipeline)
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
@@ -61,6 +67,7 @@ package struct CleanupJob: Job {
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
                 ("eventPartitions", events), ("attemptPartitions", tries), ("breakerEvents", moves),
+                ("sandboxes", sandboxes), ("sandboxRequests", requests),
                 ("idempotencyRows", replies), ("tasks", tasks),
                 ("creationLeases", leases), ("accounts", accounts),
             ])
@@ -193,6 +200,30 @@ extension Statement {
             DELETE FROM breaker_event WHERE (tenant_id, breaker, generation) IN (
                 SELECT tenant_id, breaker, generation FROM breaker_event
                 WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    /// With its history.
+    fileprivate static let sandboxClean = Statement(
+        "sandbox_clean",
+        """
+        WITH old AS (
+            SELECT tenant_id, id FROM sandbox
+            WHERE  ended_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY ended_at LIMIT $2),
+        told AS (
+            DELETE FROM sandbox_event WHERE (tenant_id, sandbox_id) IN (SELECT tenant_id, id FROM old)),
+        gone AS (
+            DELETE FROM sandbox WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM old) RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let sandboxRequestClean = Statement(
+        "sandbox_request_clean",
+        """
+        WITH gone AS (
+            DELETE FROM sandbox_request WHERE (tenant_id, id) IN (
+                SELECT tenant_id, id FROM sandbox_request
+                WHERE  ended_at < clock_timestamp() - $1 * interval '1 millisecond'
+                ORDER  BY ended_at LIMIT $2)
             RETURNING 1)
         SELECT count(*) FROM gone
         """)

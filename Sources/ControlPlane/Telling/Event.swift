@@ -21,6 +21,8 @@ package enum Event: Sendable {
     case connectionRefused(reason: String, count: Int)
     case breakerMoved(BreakerKey, BreakerMove)
     case tryFinished(RetryExecutor.Subject, TryRecord)
+    /// One of the original's events of creating a sandbox, with its names.
+    case creation(CreationEvent)
     /// More to kill at a provider than the reaper's budget: none was killed.
     case reaperHeldBack(tenant: Tenant.ID, region: String, count: Int, live: Int)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
@@ -46,9 +48,15 @@ package enum Event: Sendable {
         case .connectionRefused: "connection_refused"
         case .breakerMoved: "breaker_moved"
         case .tryFinished: "try_finished"
+        case .creation(let event): event.name
         case .reaperHeldBack: "reaper_held_back"
         case .audited: "audited"
         }
+    }
+
+    /// Of its line in the log.
+    package var message: String {
+        if case .creation(let event) = self { "[E2B_METRICS] \(event.name)" } else { name }
     }
 
     package var level: Level {
@@ -57,6 +65,7 @@ package enum Event: Sendable {
         case .breakerMoved(_, let move): move.to == "CLOSED" ? .info : .warning
         case .requestFailed, .reaperHeldBack: .error
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
+        case .creation(let event): event.level
         case .tryFinished(_, let record): record.outcome == .failed ? .warning : .info
         default: .info
         }
@@ -107,6 +116,7 @@ package enum Event: Sendable {
                 ("outcome", .text(record.outcome.rawValue)),
             ] + (record.kind.map { [("kind", .text($0.rawValue))] } ?? [])
                 + (record.wait.map { [("waitMs", .integer($0.milliseconds))] } ?? [])
+        case .creation(let event): event.fields
         case .reaperHeldBack(let tenant, let region, let count, let live):
             [
                 ("tenant", .text(tenant.description)), ("region", .text(region)),

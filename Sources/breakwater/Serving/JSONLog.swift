@@ -86,7 +86,7 @@ func makeTell(level: Settings.LogLevel) -> Tell {
             event.fields.map { ($0.name, $0.value.metadata) },
             uniquingKeysWith: { first, _ in first })
         logger.log(
-            level: Logger.Level(rawValue: event.level.rawValue) ?? .info, "\(event.name)",
+            level: Logger.Level(rawValue: event.level.rawValue) ?? .info, "\(event.message)",
             metadata: metadata)
     }
 }

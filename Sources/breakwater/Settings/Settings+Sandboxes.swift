@@ -43,6 +43,9 @@ extension Settings {
             "sandbox.taskPollMs", \.sandboxTasks.poll, 50...60_000,
             "how often kills and lives to be given are looked for"),
         .duration(
+            "sandbox.retentionS", \.cleanup.sandboxRetention, 86_400...315_360_000,
+            "how long sandboxes and requests are kept after their end"),
+        .duration(
             "reconcile.intervalS", \.reconciler.interval, 5...3600,
             "pause between two comparisons with the providers' lists"),
         .duration(

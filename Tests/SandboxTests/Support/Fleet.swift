@@ -6,6 +6,7 @@ import Outbound
 import Postgres
 import ServiceSupport
 import Simulator
+import Synchronization
 import TestSupport
 import Testing
 
@@ -21,6 +22,7 @@ struct Fleet: Sendable {
     let sweep: SandboxSweep
     let tenant: Tenant.ID
     let target: CreationTarget
+    let told: Told
 
     /// - Parameters:
     ///   - faults: of the provider, as its script has them.
@@ -81,12 +83,13 @@ struct Fleet: Sendable {
         var outbound = HTTPClient.Settings()
         outbound.addresses = AddressRule(allowsPrivate: true)
         let http = try HTTPClient(on: plane.loop, outbound)
+        let told = Told()
         let creations = Creations(
             on: plane.loop, pipeline: plane.reads, instance: "test-\(UUID.v7())",
             providers: SandboxProviders(on: plane.loop, http), ledger: plane.ledger,
             breakers: plane.breakers, budget: plane.budget,
             budgets: RetryBudgetKeeper(on: plane.loop), retries: RetryPolicy(retries),
-            settings: settings)
+            settings: settings, tell: { told.note($0) })
         guard let api = UpstreamURL("http://\(address)") else { throw Trouble(what: "no URL") }
         let target = CreationTarget(
             provider: "e2b", region: "us",
@@ -107,7 +110,7 @@ struct Fleet: Sendable {
                 targets: targets, settings: doing),
             reconciler: Reconciler(
                 creations, breakers: plane.breakers, targets: targets, settings: reconciling),
-            sweep: SandboxSweep(creations.store), tenant: owner, target: target)
+            sweep: SandboxSweep(creations.store), tenant: owner, target: target, told: told)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(executorPreference: plane.loop) { await creations.run() }
             let outcome: Result<Void, any Error>
@@ -271,4 +274,15 @@ extension Reconciler.Settings {
         settings.endedGrace = .zero
         return settings
     }
+}
+
+/// What was told of creations.
+final class Told: Sendable {
+    private let all = Mutex<[Event]>([])
+
+    func note(_ event: Event) {
+        if case .creation = event { all.withLock { $0.append(event) } }
+    }
+
+    var events: [Event] { all.withLock { $0 } }
 }
