@@ -38,6 +38,15 @@ package final class Socket: Source {
             timer.clear()
             if let failure { throw failure }
         }
+
+        func call(at deadline: MonotonicInstant, on loop: EventLoop, _ action: @escaping () -> Void)
+        {
+            timer.set(deadline, on: loop)
+            waiter.call { [timer] _ in
+                timer.clear()
+                action()
+            }
+        }
     }
 
     /// Takes over a connected descriptor and watches it. Only on the loop's thread.
@@ -77,6 +86,13 @@ package final class Socket: Source {
         if descriptor < 0 { throw .closed }
         if mayRead { return }
         try await readers.wait(until: deadline, on: loop)
+    }
+
+    /// Calls `action` once, at once or later, when `readable` would return or throw: so that who waits
+    /// for long needs no task.
+    package func whenReadable(deadline: MonotonicInstant, _ action: @escaping () -> Void) {
+        if descriptor < 0 || mayRead { return action() }
+        readers.call(at: deadline, on: loop, action)
     }
 
     /// Returns when a write would take something. Throws like `readable`.

@@ -5,7 +5,8 @@
 package struct BodyDecoder: Sendable {
     private enum State: Sendable {
         case length(Int)  // octets left
-        case chunked(ChunkedDecoder)
+        /// Apart: its size would be part of every connection's memory.
+        indirect case chunked(ChunkedDecoder)
     }
 
     private var state: State

@@ -42,6 +42,9 @@ package struct HTTPDeadlines: Hashable, Sendable {
     package var body: Duration = .seconds(60)
     /// Between the end of one answer and the first octet of the next request.
     package var idle: Duration = .seconds(75)
+    /// After so long a part of `idle` a connection gives back its task, which is nearly all of its
+    /// memory; the next request costs a new one. `docs/benchmarks.md` has the figures.
+    package var park: Duration = .milliseconds(250)
     /// How long a reader may take nothing of an answer. Past it its connection is closed.
     package var writeStall: Duration = .seconds(30)
     /// Octets per second that a reader must take on average after the first `writeStall`.

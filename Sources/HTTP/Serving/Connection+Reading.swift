@@ -65,12 +65,17 @@ extension Connection {
 
     /// Waits between requests.
     @inline(__always) private func fillIdle(_ wire: inout Wire) async throws(Interruption) {
-        let deadline = MonotonicInstant(
-            nanoseconds: MonotonicInstant.now.nanoseconds &+ server.idleNanoseconds)
+        let deadline =
+            idleEnd
+            ?? MonotonicInstant(
+                nanoseconds: MonotonicInstant.now.nanoseconds &+ server.parkNanoseconds)
         while true {
             do throws(IOError) {
                 if !server.isDraining { try await socket.readable(deadline: deadline) }
-                if try read(&wire) { return }
+                if try read(&wire) {
+                    idleEnd = nil
+                    return
+                }
             } catch {
                 switch error {
                 case .timedOut: throw .idle
@@ -98,27 +103,35 @@ extension Connection {
     // MARK: Bodies
 
     /// Reads all of the request's body, at the pace that the deadlines ask for.
-    func readBody(
+    @inline(__always) func readBody(
         _ body: inout BodyDecoder, of request: inout Request, _ match: Routes.Match,
         _ wire: inout Wire
     ) async throws(Interruption) {
+        var sink = try takeBody(&body, of: request, match, &wire)
+        if !body.isComplete { try await readRest(&body, &sink, of: request, &wire) }
+        request.body = sink.bytes
+    }
+
+    /// What has come of the body. Not inlined: the room that it needs would be part of every connection's
+    /// memory.
+    @inline(never) private func takeBody(
+        _ body: inout BodyDecoder, of request: Request, _ match: Routes.Match, _ wire: inout Wire
+    ) throws(Interruption) -> BodySink {
         var sink = BodySink(limit: bodyLimit(match))
         if case .length(let length) = request.head.framing { sink.reserve(min(length, 65_536)) }
         do throws(Interruption) {
             try decode(&body, &sink, &wire)
-            if !body.isComplete {
-                try await readRest(&body, &sink, of: request, &wire)
-            }
         } catch {
             unanswered = request
             throw error
         }
-        request.body = sink.bytes
+        return sink
     }
 
     private func readRest(
         _ body: inout BodyDecoder, _ sink: inout BodySink, of request: Request, _ wire: inout Wire
     ) async throws(Interruption) {
+        unanswered = request
         if request.head.expectation == .continue100, sink.count == 0, wire.input.isEmpty {
             wire.borrowOutput(from: server.pool)
             wire.output.append(ResponseWriter.continue100)
@@ -139,6 +152,7 @@ extension Connection {
             try await fill(&wire, until: start.advanced(by: patience))
             try decode(&body, &sink, &wire)
         }
+        unanswered = nil
     }
 
     private func decode(

@@ -19,6 +19,8 @@ package actor Connection: LoopBound {
     /// The request whose body could not be read.
     var unanswered: Request?
     var stream = StreamState.none
+    /// Until when the client may be silent, once the connection was parked in this silence.
+    var idleEnd: MonotonicInstant?
 
     init(_ socket: sending Socket, peer: IPAddress?, server: ServerState, on loop: EventLoop) {
         self.loop = loop
@@ -27,20 +29,33 @@ package actor Connection: LoopBound {
         self.server = server
     }
 
-    /// Serves until the client leaves or misbehaves, or the server drains; then closes.
-    func serve() async {
-        server.observer?.opened(peer: peer)
+    /// Serves until the client leaves or misbehaves, or the server drains; then closes and answers
+    /// false. Or until the client has been silent for `park`: then it answers true, and `wake` is called
+    /// once, when it is to be called again.
+    func serve(_ wake: @escaping @Sendable () -> Void) async -> Bool {
         var wire = Wire()
         let end: ConnectionEnd
         do throws(Interruption) {
             while try await serveRequest(&wire) {}
             end = server.isDraining ? .drained : .finished
         } catch {
+            if case .idle = error, park(wake) { return true }
             end = await close(&wire, after: error)
         }
         socket.close()
         wire.discard(in: server.pool)
         server.observer?.closed(peer: peer, end)
+        return false
+    }
+
+    /// Waits for the rest of `idle` without a task; false if nothing is left of it.
+    private func park(_ wake: @escaping @Sendable () -> Void) -> Bool {
+        let left = server.deadlines.idle - server.deadlines.park
+        guard idleEnd == nil, left > .zero, !server.isDraining else { return false }
+        let end = MonotonicInstant.now.advanced(by: left)
+        idleEnd = end
+        socket.whenReadable(deadline: end, wake)
+        return true
     }
 
     /// Reads one request and answers it; false when the connection is at its end.
@@ -51,8 +66,8 @@ package actor Connection: LoopBound {
         let match = server.routes.match(&request)
         var body = BodyDecoder(request.head.framing, limits: server.limits)
         let response: Response
-        if let problem = await refusal(of: request, match) {
-            response = server.routes.answer(request, refusedBy: problem)
+        if let refusal = await refusal(of: request, match) {
+            response = refusal
         } else {
             if !body.isComplete { try await readBody(&body, of: &request, match, &wire) }
             response = await answer(request, match, &wire)
@@ -65,23 +80,43 @@ package actor Connection: LoopBound {
         return try await endOfRequest(&body, keepsAlive, &wire)
     }
 
-    /// Why a request is refused before its body is read; nil if it is not.
+    /// The answer to a request that is refused before its body is read; nil if it is not.
     @inline(__always) private func refusal(
         of request: Request, _ match: Routes.Match
-    ) async -> Problem? {
-        guard case .route(let index) = match else { return server.routes.problem(match) }
+    ) async -> Response? {
+        if let answer = refusalOfHead(request, match) { return answer }
+        guard case .route(let index) = match, let gate = server.routes.all[index].gate else {
+            return nil
+        }
+        return await refusal(of: request, at: gate)
+    }
+
+    /// For the rare a call: inlined, the room that it needs would be part of every connection's memory.
+    @inline(never) private func refusalOfHead(
+        _ request: Request, _ match: Routes.Match
+    ) -> Response? {
+        guard let problem = problem(with: request, match) else { return nil }
+        return server.routes.answer(request, refusedBy: problem)
+    }
+
+    private func problem(with request: Request, _ match: Routes.Match) -> Problem? {
+        guard case .route = match else { return server.routes.problem(match) }
         if request.head.expectation == .unknown {
             return Problem(.expectationFailed, detail: "only 100-continue is known here")
         }
         if case .length(let length) = request.head.framing, length > bodyLimit(match) {
             return Problem(.bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
         }
-        guard let gate = server.routes.all[index].gate else { return nil }
+        return nil
+    }
+
+    /// Not inlined either.
+    @inline(never) private func refusal(of request: Request, at gate: Gate) async -> Response? {
         do throws(Problem) {
             try await gate(request)
             return nil
         } catch {
-            return error
+            return server.routes.answer(request, refusedBy: error)
         }
     }
 
@@ -98,11 +133,13 @@ package actor Connection: LoopBound {
     @inline(__always) private func answer(
         _ request: Request, _ match: Routes.Match, _ wire: inout Wire
     ) async -> Response {
-        if wire.output.isEmpty { return await server.routes.answer(request, match) }
-        swap(&pending, &wire.output)
-        loop.atEndOfTurn { [self] in assumeIsolated { $0.sendPending() } }
+        let hasGathered = !wire.output.isEmpty
+        if hasGathered {
+            swap(&pending, &wire.output)
+            loop.atEndOfTurn { [self] in assumeIsolated { $0.sendPending() } }
+        }
         let response = await server.routes.answer(request, match)
-        swap(&pending, &wire.output)
+        if hasGathered { swap(&pending, &wire.output) }
         return response
     }
 

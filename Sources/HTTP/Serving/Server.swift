@@ -9,18 +9,21 @@ package actor Server: LoopBound {
     private let state: ServerState
     private let endpoints: [Endpoint]
     private var doors: [Door] = []
+    private var openDoors = 0
     private var connections: [ObjectIdentifier: Connection] = [:]
     private var countByAddress: [IPAddress: Int] = [:]
+    /// Connections that need a task: new ones, and parked ones to whom something happened.
+    private var due: [Connection] = []
+    /// For the next of them, or for the end.
+    private let work = Waiter<Void>()
     private var deadline: LoopTimer?
+    private var isCut = false
+    private var failure: IOError?
 
-    /// One listener and where its accepting task waits.
+    /// One listener and where its accepting task waits for a place under the connection cap.
     private final class Door {
         let listener: Listener
-        /// For a place under the connection cap.
         let room = Waiter<Void>()
-        /// For its last connection, or for the drain's deadline.
-        let end = Waiter<Void>()
-        var count = 0
 
         init(_ listener: Listener) { self.listener = listener }
     }
@@ -39,6 +42,8 @@ package actor Server: LoopBound {
 
     /// Open connections.
     package var connectionCount: Int { connections.count }
+    /// Those of them that have a task; the others are parked.
+    package private(set) var taskCount = 0
 
     /// Serves until `drain`. Run it in a task that prefers the loop.
     ///
@@ -50,42 +55,64 @@ package actor Server: LoopBound {
                     try Listener(
                         adopting: endpoint.descriptor, address: endpoint.address, on: loop)))
         }
+        openDoors = doors.count
         let doors = doors.indices
-        let failures = await withTaskGroup(of: IOError?.self) { group in
-            for door in doors {
-                group.addTask(executorPreference: self.loop) { await self.keep(door) }
-            }
-            var failures: [IOError] = []
-            for await failure in group { if let failure { failures.append(failure) } }
-            return failures
-        }
-        if let failure = failures.first { throw failure }
-    }
-
-    /// Accepts at one door; its connections are the children of this call.
-    private func keep(_ index: Int) async -> IOError? {
-        let door = doors[index]
-        var failure: IOError?
         await withDiscardingTaskGroup { group in
-            do throws(IOError) {
-                while true {
-                    try await waitForRoom(door)
-                    let (socket, peer) = try await door.listener.accept()
-                    guard let connection = admit(socket, peer) else { continue }
-                    door.count += 1
-                    group.addTask(executorPreference: self.loop) {
-                        await connection.serve()
-                        await self.ended(connection, door: index)
-                    }
-                }
-            } catch {
-                failure = error == .closed ? nil : error
+            for door in doors {
+                group.addTask(executorPreference: self.loop) { await self.accept(at: door) }
             }
-            if failure != nil { door.listener.close() }
-            if door.count > 0 { await door.end.wait() }
+            while let connections = await nextDue() {
+                for connection in connections {
+                    group.addTask(executorPreference: self.loop) { await self.serve(connection) }
+                }
+            }
             group.cancelAll()
         }
-        return failure
+        if let failure { throw failure }
+    }
+
+    /// Accepts until the door is closed.
+    private func accept(at index: Int) async {
+        let door = doors[index]
+        do throws(IOError) {
+            while true {
+                try await waitForRoom(door)
+                let (socket, peer) = try await door.listener.accept()
+                if let connection = admit(socket, peer) { start(connection) }
+            }
+        } catch {
+            if error != .closed { failure = failure ?? error }
+        }
+        door.listener.close()
+        openDoors -= 1
+        look()
+    }
+
+    /// Connections that need a task; nil when no door is open and no connection left, or left to finish.
+    private func nextDue() async -> [Connection]? {
+        while due.isEmpty {
+            if openDoors == 0, connections.isEmpty || isCut { return nil }
+            await work.wait()
+        }
+        defer { due.removeAll(keepingCapacity: true) }
+        return due
+    }
+
+    /// Has `nextDue` look again.
+    private func look() {
+        if work.isWaiting { work.resume(()) }
+    }
+
+    private func start(_ connection: Connection) {
+        due.append(connection)
+        look()
+    }
+
+    private func serve(_ connection: Connection) async {
+        taskCount += 1
+        let isParked = await connection.serve { [self] in assumeIsolated { $0.start(connection) } }
+        taskCount -= 1
+        if !isParked { ended(connection) }
     }
 }
 
@@ -112,6 +139,7 @@ extension Server {
         }
         let connection = Connection(socket, peer: peer, server: state, on: loop)
         connections[ObjectIdentifier(connection)] = connection
+        state.observer?.opened(peer: peer)
         return connection
     }
 
@@ -134,16 +162,13 @@ extension Server {
         state.observer?.closed(peer: peer, .addressCap)
     }
 
-    private func ended(_ connection: Connection, door index: Int) {
+    private func ended(_ connection: Connection) {
         connections[ObjectIdentifier(connection)] = nil
         if let peer = connection.peer, let count = countByAddress[peer] {
             countByAddress[peer] = count == 1 ? nil : count - 1
         }
-        doors[index].count -= 1
-        for door in doors {
-            if door.room.isWaiting { door.room.resume(()) }
-            if door.count == 0, door.end.isWaiting { door.end.resume(()) }
-        }
+        for door in doors where door.room.isWaiting { door.room.resume(()) }
+        look()
     }
 
     // MARK: Drain
@@ -165,6 +190,7 @@ extension Server {
 
     private func cut() {
         for connection in connections.values { connection.assumeIsolated { $0.abort() } }
-        for door in doors where door.end.isWaiting { door.end.resume(()) }
+        isCut = true
+        look()
     }
 }

@@ -7,8 +7,9 @@ final class ServerState: @unchecked Sendable {
     let limits: HTTPLimits
     let deadlines: HTTPDeadlines
     let observer: (any HTTPObserver)?
-    /// `deadlines.idle`, which each request adds to the time: a `Duration` takes 128-bit division.
-    let idleNanoseconds: Int64
+    /// The lesser of `deadlines.park` and `idle`, which each request adds to the time: a `Duration` takes
+    /// 128-bit division.
+    let parkNanoseconds: Int64
 
     let pool = BufferPool(limit: 256)
     // Read and stored whole, never changed in place: then accesses need no check at run time.
@@ -39,6 +40,6 @@ final class ServerState: @unchecked Sendable {
         self.limits = limits
         self.deadlines = deadlines
         self.observer = observer
-        idleNanoseconds = min(deadlines.idle.nanoseconds, .max / 4)
+        parkNanoseconds = min(deadlines.park.nanoseconds, deadlines.idle.nanoseconds, .max / 4)
     }
 }

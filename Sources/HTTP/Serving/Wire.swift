@@ -38,7 +38,8 @@ struct Wire: ~Copyable {
 
 /// Why the rest of a connection's bytes does not matter.
 enum Interruption: Error {
-    case refused(Refusal)
+    /// Apart, so that the rare case does not make room for itself wherever an error may pass.
+    indirect case refused(Refusal)
     /// The deadline of a head or body passed.
     case tooSlow
     /// Nothing came for too long.

@@ -183,6 +183,9 @@ extension Settings {
             "http.idleS", \.deadlines.idle, 1...3600,
             "longest between two requests; longer than a proxy's"),
         .duration(
+            "http.parkMs", \.deadlines.park, 1...3_600_000,
+            "silence after which a connection gives back its task"),
+        .duration(
             "http.writeStallS", \.deadlines.writeStall, 1...600,
             "longest that a client may read nothing"),
         .trustedProxies, .corsOrigins,
