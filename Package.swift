@@ -101,8 +101,8 @@ let package = Package(
         .testTarget(
             name: "APITests",
             dependencies: [
-                "API", "ControlPlane", "HTTP", "JSON", "Outbound", "Postgres", "IO", "TestSupport",
-                "ServiceSupport", .product(name: "Yams", package: "Yams"),
+                "API", "ControlPlane", "HTTP", "JSON", "Outbound", "Postgres", "IO", "Simulator",
+                "TestSupport", "ServiceSupport", .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
         // Drives the command as processes; of its code it needs the keys and the migrations alone.

@@ -40,6 +40,7 @@ struct BreakerRoutes {
             endpoint.route(.get, "/v1/breakers/{breakerId}", "getBreaker", scopes) {
                 call throws(Failure) in
                 let key = try call.breaker()
+                _ = try call.query()
                 return shown(
                     try await domain { () throws(ControlPlaneError) in
                         try await breakers.view(of: key)

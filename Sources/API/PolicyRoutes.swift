@@ -27,6 +27,7 @@ struct PolicyRoutes {
                 .get, "/v1/policies/{operation}", "getPolicy", [.read, .record, .admin]
             ) { call throws(Failure) in
                 let operation = try call.policyOperation()
+                _ = try call.query()
                 return shown(
                     try await domain { () throws(ControlPlaneError) in
                         try await policies.policy(for: operation, of: call.caller.tenant)
@@ -47,6 +48,7 @@ struct PolicyRoutes {
             endpoint.route(.delete, "/v1/policies/{operation}", "deletePolicy", .admin) {
                 call throws(Failure) in
                 let operation = try call.policyOperation()
+                _ = try call.query()
                 let precondition = try call.precondition()
                 try await domain { () throws(ControlPlaneError) in
                     try await policies.delete(
@@ -80,6 +82,7 @@ struct PolicyRoutes {
                 .delete, "/v1/policies/{operation}/override", "deletePolicyOverride", .admin
             ) { call throws(Failure) in
                 let operation = try call.policyOperation()
+                _ = try call.query()
                 try await domain { () throws(ControlPlaneError) in
                     try await policies.endOverride(
                         operation, of: call.caller.tenant, by: call.actor)
@@ -100,7 +103,9 @@ struct PolicyRoutes {
         }
         return [
             endpoint.route(.get, "/v1/settings", "getSettings", [.read, .admin]) {
-                call throws(Failure) in try await settings(of: call.caller.tenant)
+                call throws(Failure) in
+                _ = try call.query()
+                return try await settings(of: call.caller.tenant)
             },
             endpoint.route(.patch, "/v1/settings", "changeSettings", .admin) {
                 call throws(Failure) in

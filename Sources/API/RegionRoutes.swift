@@ -35,6 +35,7 @@ struct RegionRoutes {
                 .operator
             ) { call throws(Failure) in
                 let tenant = try call.tenant()
+                _ = try call.query()
                 let name = call.request.parameter("regionName") ?? ""
                 return shown(
                     try await domain { () throws(ControlPlaneError) in
@@ -71,6 +72,7 @@ struct RegionRoutes {
                 "deleteTenantRegion", .operator
             ) { call throws(Failure) in
                 let tenant = try call.tenant()
+                _ = try call.query()
                 let name = call.request.parameter("regionName") ?? ""
                 let precondition = try call.precondition()
                 try await domain { () throws(ControlPlaneError) in

@@ -11,6 +11,7 @@ struct SecretRoutes {
         return [
             endpoint.route(.get, "/v1/admin/secrets", "getSecrets", .operator) {
                 call throws(Failure) in
+                _ = try call.query()
                 let state = try await domain { () throws(ControlPlaneError) in
                     try await rotation.state()
                 }

@@ -38,6 +38,7 @@ struct ServiceRoutes {
         endpoint.route(
             .get, "/v1/whoami", "whoAmI", [.record, .sandbox, .read, .admin, .operator]
         ) { call throws(Failure) in
+            _ = try call.query()
             var writer = JSONWriter()
             writer.object {
                 $0.member("tenantId", call.caller.tenant.description)

@@ -39,6 +39,7 @@ struct TenantRoutes {
             endpoint.route(.get, "/v1/admin/tenants/{tenantId}", "getTenant", [.operator, .admin]) {
                 call throws(Failure) in
                 let id = try call.tenant()
+                _ = try call.query()
                 let tenant = try await domain { () throws(ControlPlaneError) in
                     try await directory.tenant(id)
                 }
@@ -81,6 +82,7 @@ struct TenantRoutes {
                 .get, "/v1/admin/tenants/{tenantId}/keys/{keyId}", "getKey", scopes
             ) { call throws(Failure) in
                 let tenant = try call.tenant()
+                _ = try call.query()
                 let id = call.request.parameter("keyId") ?? ""
                 let key = try await domain { () throws(ControlPlaneError) in
                     try await directory.key(id, of: tenant)

@@ -46,12 +46,13 @@ package struct Plane: Sendable {
     package static func with<Answer: Sendable>(
         url: String, clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
         breakers: Breakers.Settings = Breakers.Settings(), hints: Bool = false,
+        connectWait: Duration = .seconds(10),
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         try await withLoop { loop in
             let plane = try Plane(
                 url: url, loop: loop, clock: clock, settings: settings, breakers: breakers,
-                hints: hints)
+                hints: hints, connectWait: connectWait)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 let background: [@Sendable () async -> Void] = [
                     { await plane.writes.run() }, { await plane.reads.run() },
@@ -75,12 +76,12 @@ package struct Plane: Sendable {
 
     private init(
         url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
-        breakers: Breakers.Settings, hints: Bool
+        breakers: Breakers.Settings, hints: Bool, connectWait: Duration
     ) throws {
         var wanted = Pipeline.Settings(url: TestDatabase.serving(url))
         wanted.role = "bw_app"
         wanted.ownsSession = !TestDatabase.isPooled
-        wanted.connectWait = .seconds(10)
+        wanted.connectWait = connectWait
         self.url = url
         self.loop = loop
         self.clock = clock
