@@ -144,6 +144,20 @@ import Testing
         }
     }
 
+    @Test func `counts what an instance takes, which is all that it may`() async throws {
+        try await Scratch.with { scratch in
+            let shell = ["/bin/sh", "-c", "ulimit -Sn 300; exec \"$@\"", "sh"]
+            let report = try await scratch.doctor(prefix: shell)
+            #expect(report.level("system.files") == "ok")
+            let instance = try await scratch.serve(prefix: shell)
+            let limits = try String(
+                contentsOfFile: "/proc/\(instance.child.pid)/limits", encoding: .utf8)
+            let files = try #require(limits.firstMatch(of: /Max open files +(\d+) +(\d+)/))
+            #expect(files.1 == files.2)
+            try await instance.stop()
+        }
+    }
+
     @Test func `finds a database that is away, and one that says nothing, in time`() async throws {
         try await Scratch.with { scratch in
             let away = try await scratch.doctor(

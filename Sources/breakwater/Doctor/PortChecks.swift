@@ -59,13 +59,12 @@ struct PortChecks {
 
     /// Connections, and what PostgreSQL, the loops and the log take beside them.
     private var files: Finding {
-        var limit = rlimit()
-        _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let allowed = FileLimit.most
         let needed = UInt64(settings.loops * (settings.http.connections + 8) + 64)
-        let found = "\(limit.rlim_cur) open files allowed, \(needed) needed for all connections"
+        let found = "\(allowed) open files allowed, \(needed) needed for all connections"
         let advice =
-            "ulimit -n \(needed) (LimitNOFILE of the systemd unit), or lower http.connections"
-        switch grade(UInt64(limit.rlim_cur), problemBelow: 256, warningBelow: needed) {
+            "ulimit -Hn \(needed) (LimitNOFILE of the systemd unit), or lower http.connections"
+        switch grade(allowed, problemBelow: 256, warningBelow: needed) {
         case .ok: return .ok("system.files", found)
         case .warning: return .warning("system.files", found, advice)
         case .problem: return .problem("system.files", found, advice)
@@ -81,7 +80,8 @@ private func holder(of address: Address) -> String? {
     let wanted = ":" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
     var sockets: Set<String> = []
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in (readFile(table) ?? "").split(separator: "\n").dropFirst() {
+        // The listening ones come first, before any number of others.
+        for line in (readFile(table, orItsStart: true) ?? "").split(separator: "\n").dropFirst() {
             let fields = line.split(separator: " ")
             // 0A: listening.
             guard fields.count > 9, fields[1].hasSuffix(wanted), fields[3] == "0A" else { continue }

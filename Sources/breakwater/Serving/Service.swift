@@ -17,6 +17,7 @@ struct Service: Sendable {
     func run() async throws {
         // Who reads our log may go away; that is no reason to end.
         _ = signal(SIGPIPE, SIG_IGN)
+        FileLimit.raise()
         tell(.serviceStarting(build: Build.facts, loops: settings.loops))
         let stop = Stop()
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)

@@ -154,8 +154,8 @@ extension String {
     }
 }
 
-/// A small text file's contents; nil if it cannot be read or is over 1 MiB.
-func readFile(_ path: String) -> String? {
+/// A small text file's contents; nil if it cannot be read. Of one over 1 MiB nil too, or its start.
+func readFile(_ path: String, orItsStart: Bool = false) -> String? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
@@ -167,5 +167,5 @@ func readFile(_ path: String) -> String? {
         if count == 0 { return String(decoding: bytes, as: UTF8.self) }
         bytes += room.prefix(count)
     }
-    return nil
+    return orItsStart ? String(decoding: bytes, as: UTF8.self) : nil
 }
