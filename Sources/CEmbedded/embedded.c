@@ -51,6 +51,9 @@ static const unsigned char m0014[] = {
 static const unsigned char m0015[] = {
 #embed "../../migrations/0015_attempts.sql"
 };
+static const unsigned char m0016[] = {
+#embed "../../migrations/0016_ledger_plans.sql"
+};
 static const unsigned char m0017[] = {
 #embed "../../migrations/0017_sandboxes.sql"
 };
@@ -74,6 +77,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0013_import", m0013, sizeof m0013},
     {"0014_regions", m0014, sizeof m0014},
     {"0015_attempts", m0015, sizeof m0015},
+    {"0016_ledger_plans", m0016, sizeof m0016},
     {"0017_sandboxes", m0017, sizeof m0017},
 };
 
