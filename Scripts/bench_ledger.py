@@ -178,7 +178,7 @@ class Ours:
     def batches(self, *options):
         """Decisions a second in batches, without HTTP; see `breakwater help bench-ledger`."""
         self.empty()
-        answer = json.loads(run(binary, "bench-ledger", "--database", self.database(), "--max-keys", 1_000,
+        answer = json.loads(run(binary, "bench-ledger", "--database", self.database(), "--max-keys", 500,
                                 "--warm-up", 0.5, "--duration", seconds, *options))
         assert answer["denied"] == 0, answer
         return answer["decisionsPerS"]
@@ -200,12 +200,12 @@ class Ours:
 # MARK: Sections
 
 def sql_layer(ours, naive, redis):
-    """Batches of 1,000, durable, on one connection: the ledger's own merging and statement."""
+    """Batches of 1,000, durable, on two connections: the ledger's own merging and statement."""
     cells = [
         ("pgbench naive insert, 4 clients", lambda: naive.insert(4)),
         ("acquire, 10,000 keys, zipf", lambda: ours.batches("--distribution", "zipf")),
         ("acquire, 10,000 keys, uniform", lambda: ours.batches("--distribution", "uniform")),
-        ("acquire, one hot key", lambda: ours.batches("--distribution", "one", "--connections", 2)),
+        ("acquire, one hot key", lambda: ours.batches("--distribution", "one", "--batches", 2)),
         ("Redis sliding log, always, pipeline 16, 50 clients", lambda: redis.decide(50, 16, 10_000)),
     ]
     done = Rounds(cells)

@@ -10,6 +10,8 @@ package struct Plane: Sendable {
     package let url: String
     package let loop: EventLoop
     package let writes: Pipeline
+    /// What a large batch is shared with.
+    private let moreWrites: Pipeline
     package let reads: Pipeline
     package let keys: KeyCache
     package let ledger: Ledger
@@ -55,7 +57,8 @@ package struct Plane: Sendable {
                 hints: hints, connectWait: connectWait)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 let background: [@Sendable () async -> Void] = [
-                    { await plane.writes.run() }, { await plane.reads.run() },
+                    { await plane.writes.run() }, { await plane.moreWrites.run() },
+                    { await plane.reads.run() },
                     { await plane.keys.run() }, { await plane.ledger.run() },
                     { await plane.breakers.run() }, { await plane.attempts.run() },
                     { await plane.budget.run() }, { await plane.regions.run() },
@@ -86,11 +89,13 @@ package struct Plane: Sendable {
         self.loop = loop
         self.clock = clock
         writes = Pipeline(on: loop, wanted)
+        moreWrites = Pipeline(on: loop, wanted)
         reads = Pipeline(on: loop, wanted)
         keys = KeyCache(on: loop, pipeline: reads)
         var now: (@Sendable () -> Timestamp)?
         if let clock { now = { clock.now } }
-        ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings, now: now)
+        ledger = Ledger(
+            on: loop, writes: [writes, moreWrites], reads: reads, settings: settings, now: now)
         directory = Directory(reads)
         var direct = wanted
         direct.conninfo = Conninfo(url: url)

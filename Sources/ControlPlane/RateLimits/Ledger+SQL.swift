@@ -18,8 +18,41 @@ extension Statement {
         "partition_make", "SELECT bw_make_partitions($1, $2, $3)")
 }
 
-/// Decides a batch, in as many statements as its number of keys demands.
+/// Decides a batch. One with more calls than a statement has keys is dealt out by key over all
+/// `pipelines`, which decide side by side; a smaller one goes whole, on the first.
 package func decideAll(
+    _ calls: [LedgerCall], maxKeys: Int, now: Timestamp?, _ pipelines: [Pipeline]
+) async -> [Result<LedgerDecision, PostgresError>] {
+    guard pipelines.count > 1, calls.count > maxKeys else {
+        return await decideInTurn(calls, maxKeys: maxKeys, now: now, pipelines[0])
+    }
+    var shares = [(calls: [LedgerCall], places: [Int])](
+        repeating: ([], []), count: pipelines.count)
+    for (place, call) in calls.enumerated() {
+        let share = call.key.share(of: pipelines.count)
+        shares[share].calls.append(call)
+        shares[share].places.append(place)
+    }
+    return await withTaskGroup { group in
+        for (share, pipeline) in pipelines.enumerated() {
+            let calls = shares[share].calls
+            group.addTask(executorPreference: pipeline.loop) {
+                (share, await decideInTurn(calls, maxKeys: maxKeys, now: now, pipeline))
+            }
+        }
+        var answers = [Result<LedgerDecision, PostgresError>](
+            repeating: .failure(.decode("no row")), count: calls.count)
+        for await (share, decisions) in group {
+            for (place, decision) in zip(shares[share].places, decisions) {
+                answers[place] = decision
+            }
+        }
+        return answers
+    }
+}
+
+/// As many statements as the number of keys demands, one after the other.
+private func decideInTurn(
     _ calls: [LedgerCall], maxKeys: Int, now: Timestamp?, _ pipeline: Pipeline
 ) async -> [Result<LedgerDecision, PostgresError>] {
     var answers: [Result<LedgerDecision, PostgresError>] = []

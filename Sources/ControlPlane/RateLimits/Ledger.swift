@@ -4,7 +4,7 @@ package import Postgres
 /// The rate-limit ledger of one loop: exact, durable when answered, batched.
 ///
 /// What arrives while a batch is out forms the next, so that batches grow with load and a lone call
-/// never waits for a timer. One connection decides, another reads.
+/// never waits for a timer. Connections that decide do nothing else; another one reads.
 package actor Ledger: LoopBound {
     package struct Settings: Sendable {
         /// Calls waiting for a decision on this loop; past it 503.
@@ -15,6 +15,8 @@ package actor Ledger: LoopBound {
         /// Distinct keys in one statement: each is a lock, and a server that is not ours has room
         /// for 64 a connection by default.
         package var maxBatchKeys = 256
+        /// Connections that share the keys of a batch that is larger than that.
+        package var connections = 2
         /// Units that one call may cost.
         package var maxCost = 1_000_000
         /// How long rows are kept at least: the longest window of any policy, never under an hour.
@@ -83,10 +85,10 @@ package actor Ledger: LoopBound {
     }
 
     /// - Parameters:
-    ///   - writes: decides; its transactions hold locks, so nothing else uses it.
+    ///   - writes: decide; their transactions hold locks, so nothing else uses them. At least one.
     ///   - now: a test's clock, else nil: the database's.
     package init(
-        on loop: EventLoop, writes: Pipeline, reads: Pipeline, settings: Settings = Settings(),
+        on loop: EventLoop, writes: [Pipeline], reads: Pipeline, settings: Settings = Settings(),
         now: (@Sendable () -> Timestamp)? = nil
     ) {
         self.loop = loop
@@ -101,7 +103,7 @@ package actor Ledger: LoopBound {
             await decideAll(calls, maxKeys: maxKeys, now: now?(), writes)
         }
         detailed = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
-            await decideDetailed(calls, maxKeys: maxKeys, now: now?(), writes)
+            await decideDetailed(calls, maxKeys: maxKeys, now: now?(), writes[0])
         }
         counts = Batcher(on: loop, maxBatch: maxBatch, maxQueued: maxQueued) { calls in
             await countAll(calls, now: now?(), reads)

@@ -10,6 +10,11 @@ package struct UsageKey: Hashable, Sendable {
         self.tenant = tenant
         self.operation = operation
     }
+
+    /// Which of `count` the key belongs to: neighbouring operations of a tenant to different ones.
+    func share(of count: Int) -> Int {
+        Int((tenant.uuid.low &+ UInt64(UInt16(bitPattern: operation))) % UInt64(count))
+    }
 }
 
 /// One decision to be made by the ledger. Equal calls of a batch become one element.

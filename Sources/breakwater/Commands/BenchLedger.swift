@@ -13,7 +13,9 @@ struct BenchLedger: AsyncParsableCommand {
         shouldDisplay: false)
 
     @Option(help: "A database with the schema.") var database: String
-    @Option(help: "Connections, a batch out on each.") var connections = 1
+    @Option(help: "Batches out at a time.") var batches = 1
+    @Option(help: "Connections that share a batch.")
+    var connections = Ledger.Settings().connections
     @Option(help: "Calls of a batch.") var batch = 1_000
     @Option(help: "Distinct keys of a statement.") var maxKeys = Ledger.Settings().maxBatchKeys
     @Option(help: "Keys: ten operations a tenant.") var keys = 10_000
@@ -25,7 +27,7 @@ struct BenchLedger: AsyncParsableCommand {
     @Option(help: "Seconds of load before that.") var warmUp = 1.0
 
     func validate() throws {
-        guard connections > 0, batch > 0, maxKeys > 0, keys > 0, window > 0 else {
+        guard batches > 0, connections > 0, batch > 0, maxKeys > 0, keys > 0, window > 0 else {
             throw ValidationError("numbers must be at least 1")
         }
     }
@@ -38,8 +40,8 @@ struct BenchLedger: AsyncParsableCommand {
             sampler: sampler, batch: batch, limit: maxPerHour < 0 ? nil : maxPerHour, window: window
         )
         let load = LedgerLoad(on: loop, calls, maxKeys: maxKeys)
-        let pipelines = (0..<connections).map { _ in
-            Pipeline(on: loop, Pipeline.Settings(url: database))
+        let pipelines = (0..<batches).map { _ in
+            (0..<connections).map { _ in Pipeline(on: loop, Pipeline.Settings(url: database)) }
         }
         do {
             let tally = try await load.run(
@@ -92,7 +94,7 @@ private struct LedgerTally: Sendable {
     }
 }
 
-/// Keeps one batch out on each connection.
+/// Keeps batches out, each on connections of its own.
 private actor LedgerLoad: LoopBound {
     nonisolated let loop: EventLoop
     private var calls: CallSource
@@ -109,14 +111,16 @@ private actor LedgerLoad: LoopBound {
     }
 
     func run(
-        _ pipelines: [Pipeline], warmUp: Duration, duration: Duration
+        _ pipelines: [[Pipeline]], warmUp: Duration, duration: Duration
     ) async throws -> LedgerTally {
         await withDiscardingTaskGroup { group in
-            for pipeline in pipelines {
-                group.addTask(executorPreference: loop) { await pipeline.run() }
+            for pipelines in pipelines {
+                for pipeline in pipelines {
+                    group.addTask(executorPreference: loop) { await pipeline.run() }
+                }
                 group.addTask(executorPreference: loop) {
-                    await self.drive(pipeline)
-                    await pipeline.close()
+                    await self.drive(pipelines)
+                    for pipeline in pipelines { await pipeline.close() }
                 }
             }
             try? await loop.sleep(for: warmUp)
@@ -131,11 +135,11 @@ private actor LedgerLoad: LoopBound {
         return tally
     }
 
-    private func drive(_ pipeline: Pipeline) async {
+    private func drive(_ pipelines: [Pipeline]) async {
         while !isOver {
             let batch = calls.next()
             let start = MonotonicInstant.now
-            let decisions = await decideAll(batch, maxKeys: maxKeys, now: nil, pipeline)
+            let decisions = await decideAll(batch, maxKeys: maxKeys, now: nil, pipelines)
             let taken = start.duration(to: .now)
             for decision in decisions {
                 switch decision {

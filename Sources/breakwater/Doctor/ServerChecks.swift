@@ -66,11 +66,12 @@ struct ServerChecks {
             : .ok("database.wal", "wal_level is \(level)")
     }
 
-    /// A batch takes a lock for each of its keys; each loop has one batch out.
+    /// A statement takes a lock for each of its keys; each loop has one out on each connection.
     private func locks(_ row: Row) throws(PostgresError) -> Finding {
         let instances = max(1, try row.int(10))
         let capacity = try row.int(5) * (try row.int(6) + (try row.int(8)))
-        let needed = settings.ledger.maxBatchKeys * settings.loops * instances
+        let needed =
+            settings.ledger.maxBatchKeys * settings.ledger.connections * settings.loops * instances
         let found =
             "room for \(capacity) locks; batches take up to \(needed), instances: \(instances)"
         let advice =
@@ -82,9 +83,9 @@ struct ServerChecks {
         return .ok("database.locks", found)
     }
 
-    /// Two pipelines a loop, one of the jobs, one to migrate.
+    /// Of each loop those that decide and one that reads, one of the jobs, one to migrate.
     private func connections(_ row: Row) throws(PostgresError) -> Finding {
-        let each = settings.loops * 2 + 2
+        let each = settings.loops * (settings.ledger.connections + 1) + 2
         let instances = try row.int(10)
         let free = try row.int(6) - (try row.int(7)) - (try row.int(9)) + 2  // these two end
         let needed = max(0, max(1, instances) * each - (try row.int(11)))

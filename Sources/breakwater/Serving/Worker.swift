@@ -9,7 +9,7 @@ import Postgres
 /// memory of keys, the HTTP server.
 struct Worker: Sendable {
     let loop: EventLoop
-    let writes: Pipeline
+    let writes: [Pipeline]
     let reads: Pipeline
     let keys: KeyCache
     let ledger: Ledger
@@ -36,12 +36,12 @@ struct Worker: Sendable {
             return Pipeline(on: loop, pipelineSettings(settings, database)) { isReady in
                 readiness.set(part, down: isReady ? nil : "connection lost")
                 // What a stop closes is not lost.
-                if index == 0, name == "writes", isReady || !readiness.isDraining {
+                if index == 0, name == "writes 1", isReady || !readiness.isDraining {
                     tell(isReady ? .databaseReady : .databaseLost(reason: "connection lost"))
                 }
             }
         }
-        writes = pipeline("writes")
+        writes = (1...settings.ledger.connections).map { pipeline("writes \($0)") }
         reads = pipeline("reads")
         keys = KeyCache(
             on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
@@ -89,8 +89,9 @@ struct Worker: Sendable {
     /// Serves until the server was drained, then closes what is behind it. On the loop.
     func run(_ server: Server, _ tell: @escaping Tell) async {
         await withDiscardingTaskGroup { group in
-            group.addTask(executorPreference: loop) { await writes.run() }
-            group.addTask(executorPreference: loop) { await reads.run() }
+            for pipeline in writes + [reads] {
+                group.addTask(executorPreference: loop) { await pipeline.run() }
+            }
             group.addTask(executorPreference: loop) { await keys.run() }
             group.addTask(executorPreference: loop) { await ledger.run() }
             group.addTask(executorPreference: loop) { await breakers.run() }
@@ -107,8 +108,7 @@ struct Worker: Sendable {
             await ledger.flushDenials()
             await attempts.flush()
             await outbound.close()
-            await writes.close()
-            await reads.close()
+            for pipeline in writes + [reads] { await pipeline.close() }
             group.cancelAll()
         }
     }

@@ -230,6 +230,9 @@ extension Settings {
         .int(
             "ledger.maxBatchKeys", \.ledger.maxBatchKeys, 1...10_000,
             "keys in one statement, each a lock of the server"),
+        .int(
+            "ledger.connections", \.ledger.connections, 1...16,
+            "connections of a loop that share the keys of a larger batch"),
         .duration(
             "ledger.retentionS", \.ledger.retention, 1...2_678_400,
             "how long records are kept at least; never under the longest window, an hour or more"),
