@@ -3,13 +3,14 @@ SHELL := /bin/bash
 # A crash under the address sanitizer would hang in the backtracer.
 export SWIFT_BACKTRACE := enable=no
 
-.PHONY: help run build release test bench soak format lint clean deps
+.PHONY: help run build release test bench soak proof-sim format lint clean deps
 
 help:
 	@echo "make run      build and serve with a private PostgreSQL; prints where and with which key"
 	@echo "make test     everything that must hold; installs what it needs"
 	@echo "make bench    measure beside others; see docs/benchmarks.md"
 	@echo "make soak     the long runs: full counts, kills, load"
+	@echo "make proof-sim  measure the policies under virtual time, write docs/proof.md"
 	@echo "make format   swift format over the sources"
 
 deps:
@@ -34,6 +35,9 @@ bench: deps
 
 soak: deps
 	@Scripts/soak
+
+proof-sim: deps
+	@Scripts/proof-sim
 
 format:
 	swift format --in-place --recursive --parallel Package.swift Sources Tests

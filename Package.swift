@@ -62,12 +62,23 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Measures the policies under virtual time, `make proof-sim`; no part of the service.
+        .executableTarget(
+            name: "ProofSimulator",
+            dependencies: [
+                "ControlPlane", "Simulator", "HTTP", "Postgres", "IO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
         .target(
             name: "TestSupport", dependencies: ["IO", "Postgres"], path: "Tests/TestSupport",
             swiftSettings: strict),
         .target(
             name: "ServiceSupport",
-            dependencies: ["TestSupport", "ControlPlane", "Outbound", "API", "HTTP", "Postgres", "IO", "JSON"],
+            dependencies: [
+                "TestSupport", "ControlPlane", "Outbound", "API", "HTTP", "Postgres", "IO", "JSON",
+            ],
             path: "Tests/ServiceSupport", swiftSettings: strict),
         .testTarget(name: "IOTests", dependencies: ["IO", "TestSupport"], swiftSettings: strict),
         .testTarget(
@@ -83,6 +94,10 @@ let package = Package(
             swiftSettings: strict,
             // Its own `getaddrinfo` must be seen by libcurl.
             linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=getaddrinfo"])]),
+        .testTarget(
+            name: "ProofSimulatorTests",
+            dependencies: ["ProofSimulator", "ControlPlane", "HTTP", "IO", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "PostgresTests", dependencies: ["Postgres", "TestSupport"], swiftSettings: strict),
         .testTarget(

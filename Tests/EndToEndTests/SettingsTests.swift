@@ -55,4 +55,10 @@ import Testing
     func `leave variables of the scripts and tests alone`(_ name: String) async throws {
         #expect(try await value(of: "drainS", [], [name: "whatever"]) == "25")
     }
+
+    @Test(arguments: [("recommended", "10"), ("original", "3")])
+    func `are taken from the files in deploy`(_ file: String, attempts: String) async throws {
+        let path = (#filePath as NSString).deletingLastPathComponent + "/../../deploy/\(file).conf"
+        #expect(try await value(of: "retry.maxAttempts", ["--config", path]) == attempts)
+    }
 }

@@ -81,7 +81,7 @@ package enum CallOutcome: Hashable, Sendable {
     case local
 
     /// Whether it counts as a failure; nil: it does not count.
-    func isFailure(counting kinds: Set<ErrorKind>) -> Bool? {
+    package func isFailure(counting kinds: Set<ErrorKind>) -> Bool? {
         switch self {
         case .succeeded: false
         case .failed(let kind, _): kinds.contains(kind) ? true : nil
@@ -89,7 +89,7 @@ package enum CallOutcome: Hashable, Sendable {
         }
     }
 
-    func asProbe(counting kinds: Set<ErrorKind>) -> BreakerInput.ProbeOutcome {
+    package func asProbe(counting kinds: Set<ErrorKind>) -> BreakerInput.ProbeOutcome {
         switch self {
         case .succeeded: .succeeded
         case .local: .ignored

@@ -1,5 +1,5 @@
 import Glibc
-import HTTP
+package import HTTP
 
 /// Random numbers by number: draw `n` of a stream is the same whatever was drawn before it, so that
 /// one fault's calls do not disturb another's.
@@ -18,10 +18,10 @@ struct Draws: Sendable {
 
 extension RandomSource {
     /// Evenly from [0, 1).
-    mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+    package mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 
     /// Exponential with this mean.
-    mutating func exponential(mean: Double) -> Double { -mean * log(1 - unit()) }
+    package mutating func exponential(mean: Double) -> Double { -mean * log(1 - unit()) }
 
     /// Standard normal, by Box and Muller.
     mutating func normal() -> Double {
@@ -32,5 +32,5 @@ extension RandomSource {
 
 extension RandomSource {
     /// With median 1.
-    mutating func logNormal(sigma: Double) -> Double { exp(sigma * normal()) }
+    package mutating func logNormal(sigma: Double) -> Double { exp(sigma * normal()) }
 }

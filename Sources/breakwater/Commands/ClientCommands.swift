@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlPlane
+import IO
 import JSON
 
 /// Which instance, and as whom.

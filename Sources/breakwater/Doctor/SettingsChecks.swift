@@ -1,5 +1,6 @@
 import ControlPlane
 import Glibc
+import IO
 
 /// Whether the settings can be read, and whether their secrets are kept.
 struct SettingsChecks {

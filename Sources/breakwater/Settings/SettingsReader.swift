@@ -1,5 +1,6 @@
 import ControlPlane
 import Glibc
+import IO
 
 /// Where settings come from, the strongest last: defaults, file, environment, flags.
 enum SettingsReader {
@@ -152,20 +153,4 @@ extension String {
         let isSpace = { (character: Character) in character.isWhitespace }
         return String(drop(while: isSpace).reversed().drop(while: isSpace).reversed())
     }
-}
-
-/// A small text file's contents; nil if it cannot be read. Of one over 1 MiB nil too, or its start.
-func readFile(_ path: String, orItsStart: Bool = false) -> String? {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var room = [UInt8](repeating: 0, count: 16_384)
-    while bytes.count <= 1 << 20 {
-        let count = unsafe read(descriptor, &room, room.count)
-        if count < 0 { return nil }
-        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
-        bytes += room.prefix(count)
-    }
-    return orItsStart ? String(decoding: bytes, as: UTF8.self) : nil
 }
