@@ -225,7 +225,7 @@ import Testing
         var settings = Breakers.Settings()
         settings.policy.openBase = .milliseconds(50)
         settings.policy.openCap = .milliseconds(50)
-        settings.policy.probeLease = .milliseconds(300)
+        settings.policy.probeLease = .seconds(2)
         try await Plane.with(breakers: settings) { plane in
             let tenant = try await plane.makeTenant()
             for _ in 0..<5 {
