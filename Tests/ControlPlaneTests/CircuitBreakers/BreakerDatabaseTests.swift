@@ -92,7 +92,8 @@ import Testing
                         if let ticket { tickets.append(ticket) }
                     }
                 }
-                #expect(tickets.count == 1 && tickets[0].isProbe)
+                try #require(tickets.count == 1)
+                #expect(tickets[0].isProbe)
                 // It comes back, and both are closed.
                 await first.breakers.settle(tickets[0], .succeeded, took: .zero)
                 let closed = await Self.until {
