@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test(.proves("C3")) func `let exactly one of 200 callers probe`() async throws {
-        let settings = Self.settings(open: .milliseconds(700))
+        let settings = Self.settings(open: .seconds(3))
         try await Plane.with(breakers: settings) { first in
             try await Plane.with(url: first.url, breakers: settings) { second in
                 let key = Self.key(try await first.makeTenant())
@@ -77,7 +77,7 @@ import Testing
                     if case .refused = await second.breakers.admit(key) { true } else { false }
                 }
                 _ = try #require(opened)
-                try await Task.sleep(for: .milliseconds(750))
+                try await Task.sleep(for: .milliseconds(3050))
                 let tickets = await withTaskGroup(of: BreakerTicket?.self) { group in
                     for client in 0..<200 {
                         let plane = client % 2 == 0 ? first : second
