@@ -24,7 +24,7 @@ struct Variations {
             name: "calls wait for 30 s, as shipped", changes: ["sandbox.createCallS=30"]),
         Variation(name: "no retry budget", changes: ["retry.budget=false"]),
         Variation(
-            name: "retry budget as shipped",
+            name: "retry budget of 20 and 10 %",
             changes: ["retry.tenantBudgetPercent=20", "retry.providerBudgetPercent=10"]),
         Variation(
             name: "open for 60 s each time",
@@ -37,11 +37,11 @@ struct Variations {
         Variation(
             name: "no breaker over all tenants", changes: ["breaker.parentTenants=100"]),
         Variation(name: "every kind counts", changes: ["breaker.countKinds=all"]),
-        Variation(name: "nothing set: the shipped defaults", changes: [], isFromDefaults: true),
         Variation(
-            name: "the shipped defaults, retry budget 100 %",
-            changes: ["retry.tenantBudgetPercent=100", "retry.providerBudgetPercent=100"],
+            name: "nothing set, but a retry budget of 20 and 10 %",
+            changes: ["retry.tenantBudgetPercent=20", "retry.providerBudgetPercent=10"],
             isFromDefaults: true),
+        Variation(name: "nothing set: the shipped defaults", changes: [], isFromDefaults: true),
     ]
 
     static func arms(_ recommended: PolicySettings) throws(PolicySettingsError) -> [Arm] {

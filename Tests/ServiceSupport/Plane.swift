@@ -98,8 +98,9 @@ package struct Plane: Sendable {
             on: loop, writes: [writes, moreWrites], reads: reads, settings: settings, now: now)
         directory = Directory(reads)
         var direct = wanted
-        direct.conninfo = Conninfo(url: url)
+        direct.conninfo = Conninfo(url: try TestDatabase.direct(url))
         direct.ownsSession = true
+        direct.role = "bw_app"
         self.hints = hints ? BreakerHints(on: loop, direct) : nil
         self.breakers = Breakers(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers,
@@ -107,9 +108,12 @@ package struct Plane: Sendable {
         self.hints?.tell(self.breakers)
         budget = CreationBudget(on: loop, pipeline: reads, now: now)
         regions = RegionCache(on: loop, pipeline: reads, budget: budget)
+        var retryBudget = RetryBudget.Settings()
+        retryBudget.tenantPercent = 20
+        retryBudget.providerPercent = 10
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
-            regions: regions, budget: budget, budgets: RetryBudgetKeeper(on: loop))
+            regions: regions, budget: budget, budgets: RetryBudgetKeeper(on: loop, retryBudget))
         secrets = SecretBox(SecretKey(octets: Array(1...32)))
         var outbound = HTTPClient.Settings()
         outbound.addresses = AddressRule(allowsPrivate: true)

@@ -10,8 +10,8 @@ package struct RetryBudget: Hashable, Sendable {
         package var isOn = true
         /// Retries that first tries pay for, in percent of them: of a tenant at a provider, and of
         /// all tenants at a provider.
-        package var tenantPercent = 20
-        package var providerPercent = 10
+        package var tenantPercent = 100
+        package var providerPercent = 100
         /// Retries that cost nothing at first and after a rest, for a tenant at a provider.
         package var tenantFloor = 3
         /// And for all tenants at a provider.
