@@ -85,6 +85,9 @@ package struct Plane: Sendable {
         wanted.role = "bw_app"
         wanted.ownsSession = !TestDatabase.isPooled
         wanted.connectWait = connectWait
+        // Hundreds of databases on two cores, which others may use as well: slow is not lost.
+        wanted.statementTimeout = .seconds(30)
+        wanted.deadline = .seconds(40)
         self.url = url
         self.loop = loop
         self.clock = clock
