@@ -88,7 +88,7 @@ def tests(servers):
     environment = {**os.environ, "BREAKWATER_TEST_DATABASE_URL": servers.direct(),
                    "BREAKWATER_TEST_POOLER_URL": servers.pooled()}
     failed = False
-    for suites in ("PostgresTests|ControlPlaneTests|APITests", "EndToEndTests"):
+    for suites in sys.argv[2:] or ("PostgresTests|ControlPlaneTests|APITests|SandboxTests", "EndToEndTests"):
         done = subprocess.run(["swift", "test", "--skip-build", "--disable-xctest", "--filter", suites], cwd=root,
                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
         lines = [line for line in done.stdout.splitlines() if re.search("✘|recorded an issue|Test run with", line)]

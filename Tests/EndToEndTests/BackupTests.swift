@@ -150,7 +150,7 @@ private final class Load: Sendable {
 
     /// What pg_dump would do with a login that row-level security holds for: leave every row out.
     @Test func `is refused to a login that row-level security holds for`() async throws {
-        try await Database.with { url, scratch in
+        try await Database.with(ownSessions: true) { url, scratch in
             let instance = try await scratch.serve(database: url)
             _ = try await instance.tenant()
             try await instance.stop()

@@ -144,7 +144,7 @@ import Testing
     }
 
     @Test func `looks whether its logins may become what they must`() async throws {
-        try await Database.with { url, scratch in
+        try await Database.with(ownSessions: true) { url, scratch in
             let name = "lonely_\(getpid())"
             try await Database.execute(url, "CREATE ROLE \(name) LOGIN")
             let lonely = url + " user=\(name)"
@@ -169,7 +169,7 @@ import Testing
         .enabled(if: unsafe access(pgbouncer, X_OK) == 0, "pgbouncer is not installed"),
         arguments: [("transaction", "problem"), ("session", "ok")])
     func `knows a pooler, and its mode`(_ mode: String, _ level: String) async throws {
-        try await Database.with { url, scratch in
+        try await Database.with(ownSessions: true) { url, scratch in
             // The server's socket folder, from libpq's keywords or URL.
             let session = try Session(Conninfo(url: url, instance: "test"))
             let row = try session.execute(

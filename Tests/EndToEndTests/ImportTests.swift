@@ -45,7 +45,7 @@ private struct Generator: RandomNumberGenerator {
     ) async throws -> Program.Outcome {
         try await scratch.run(
             ["import", scratch(file), "--tenant", tenant, "--data", scratch("data")] + more,
-            environment: ["DATABASE_URL": url], within: .seconds(120))
+            environment: ["DATABASE_URL": try TestDatabase.direct(url)], within: .seconds(120))
     }
 
     private func report(_ outcome: Program.Outcome) throws -> JSONValue {

@@ -152,12 +152,13 @@ import Testing
             let caller = Task(executorPreference: fleet.plane.loop) {
                 await fleet.creations.create(fleet.order())
             }
-            for _ in 0..<100 where try await fleet.rows().isEmpty {
+            for _ in 0..<1000 where try await fleet.rows().isEmpty {
                 try await Task.sleep(for: .milliseconds(5))
             }
             caller.cancel()
-            guard case .failure(.notTried(.cancelled, _)) = await caller.value else {
-                Issue.record("its caller was made to wait")
+            let outcome = await caller.value
+            guard case .failure(.notTried(.cancelled, _)) = outcome else {
+                Issue.record("its caller was made to wait: \(outcome)")
                 return
             }
             for _ in 0..<500 where try await fleet.rows().first?.state == .creating {
