@@ -91,7 +91,7 @@ def tests(servers):
     for suites in sys.argv[2:] or ("PostgresTests|ControlPlaneTests|APITests|SandboxTests", "EndToEndTests"):
         done = subprocess.run(["swift", "test", "--skip-build", "--disable-xctest", "--filter", suites], cwd=root,
                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
-        lines = [line for line in done.stdout.splitlines() if re.search("✘|recorded an issue|Test run with", line)]
+        lines = [line for line in done.stdout.splitlines() if re.search("✘|↳|recorded an issue|Test run with", line)]
         print("\n".join(lines), flush=True)
         failed |= done.returncode != 0 or not re.search(r"Test run with [1-9]\d* tests? .*passed", done.stdout)
     return failed

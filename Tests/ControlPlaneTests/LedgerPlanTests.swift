@@ -29,14 +29,14 @@ import Testing
         try await Plane.with { plane in
             let tenant = Parameter.uuid(try await plane.makeTenant().uuid)
             // In a session of its own: building an index counts as a scan.
-            try Session(Conninfo(url: plane.url)).run(
+            try Session(Conninfo(url: TestDatabase.direct(plane.url))).run(
                 """
                 SELECT bw_make_partitions('usage_log', NULL, 1), bw_make_partitions('usage_log_long', NULL, 1);
                 INSERT INTO usage_log (tenant_id, op, at, units, cum)
                 SELECT gen_random_uuid(), 1, clock_timestamp(), 1, 1 FROM generate_series(1, \(rows));
                 ANALYZE usage_log; ANALYZE usage_log_long
                 """)
-            let session = try Session(Conninfo(url: plane.url))
+            let session = try Session(Conninfo(url: TestDatabase.direct(plane.url)))
             try session.run("BEGIN")
             for call in Self.calls { try session.execute(call, tenant) }
             let read = try session.execute(

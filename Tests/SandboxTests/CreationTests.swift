@@ -147,7 +147,7 @@ import Testing
     }
 
     @Test(.proves("B2", "D3")) func `finishes what its caller gave up`() async throws {
-        let faults = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 2000}]}]"#
+        let faults = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 6000}]}]"#
         try await Fleet.with(faults: faults) { fleet in
             let caller = Task(executorPreference: fleet.plane.loop) {
                 await fleet.creations.create(fleet.order())
@@ -161,7 +161,7 @@ import Testing
                 Issue.record("its caller was made to wait: \(outcome)")
                 return
             }
-            for _ in 0..<500 where try await fleet.rows().first?.state == .creating {
+            for _ in 0..<2000 where try await fleet.rows().first?.state == .creating {
                 try await Task.sleep(for: .milliseconds(10))
             }
             #expect(try await fleet.rows().first?.state == .running)

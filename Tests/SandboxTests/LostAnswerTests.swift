@@ -55,7 +55,7 @@ import Testing
         // Another instance finds it before the one that asked has tried again.
         let faults = #"[{"limit": 1, "effects": [{"effect": "reset", "applied": true}]}]"#
         var retries = RetryPolicy.Settings.quick
-        retries.transient = [4000]
+        retries.transient = [9000]
         retries.jitterPercent = 0
         try await Fleet.with(faults: faults, retries: retries) { fleet in
             let asking = Task(executorPreference: fleet.plane.loop) {

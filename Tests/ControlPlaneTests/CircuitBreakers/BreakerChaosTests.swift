@@ -81,7 +81,7 @@ private final class Grants: Sendable {
                 try await plane.makeTenant(), provider: "e2b", region: "eu", .create)
             let grants = Grants()
             let end = MonotonicInstant.now.advanced(by: .seconds(6))
-            var wanted = Pipeline.Settings(url: plane.url)
+            var wanted = Pipeline.Settings(url: try TestDatabase.direct(plane.url))
             wanted.role = "bw_app"
             wanted.connectWait = .seconds(10)
             let pipelines = (0..<16).map { _ in Pipeline(on: plane.loop, wanted) }
