@@ -5,7 +5,10 @@ import { api } from './api.js';
 
 const FLEET = '00000000-0000-0000-0000-000000000000';
 const DAY = 86_400_000;
+/** Whose detail is shown: that one, whatever becomes of it, until another is chosen. */
 let chosen = null;
+/** The chosen one, where no list has it any more: it is at rest again. */
+let kept = null;
 let history = null;
 
 const keyOf = (breaker) => `${breaker.tenantId} ${breaker.id}`;
@@ -20,7 +23,9 @@ function all(context) {
   // The overview is newer, and of the fleet has those of all tenants.
   const troubled = new Map(context.overview.breakers.map((breaker) => [keyOf(breaker), breaker]));
   const merged = listed.map((breaker) => troubled.get(keyOf(breaker)) ?? breaker);
-  return [...context.overview.breakers.filter((breaker) => !known.has(keyOf(breaker))), ...merged].sort((one, other) => rank(one) - rank(other));
+  const found = [...context.overview.breakers.filter((breaker) => !known.has(keyOf(breaker))), ...merged];
+  if (kept && keyOf(kept) === chosen && !found.some((breaker) => keyOf(breaker) === chosen)) found.push(kept);
+  return found.sort((one, other) => rank(one) - rank(other));
 }
 const rank = (breaker) => breaker.state === 'OPEN' ? 0 : breaker.state === 'HALF_OPEN' ? 1 : breaker.override ? 2 : breaker.failureCount ? 3 : 4;
 
@@ -29,15 +34,22 @@ export default {
   every: 10,
   can: (scopes) => scopes.some((scope) => ['read', 'admin', 'operator'].includes(scope)),
 
+  /** Another tenant has other breakers. */
+  leave() { chosen = kept = history = null; },
+
   async load(context) {
     context.data.breakers = (await api.get('/v1/breakers', { tenant: context.tenant })).items;
-    const current = all(context).find((breaker) => keyOf(breaker) === chosen) ?? all(context)[0];
+    if (kept && keyOf(kept) === chosen) {
+      const { tenantId } = kept;
+      kept = { ...await api.get(path(kept, ''), { tenant: owner(kept, context) }), tenantId };
+    }
+    const current = choice(context);
     history = current ? await past(current, context) : null;
   },
 
   render(context) {
     const breakers = all(context);
-    const current = breakers.find((breaker) => keyOf(breaker) === chosen) ?? breakers[0];
+    const current = choice(context);
     if (!current) {
       return panel('Breakers', {}, empty('All closed, and none was ever open.',
         'A breaker opens when a provider’s region fails five times in a row. It will be here then, with its countdown.'));
@@ -72,6 +84,17 @@ export default {
     }),
   },
 };
+
+/** The chosen breaker; the worst, where none is. */
+function choice(context) {
+  const breakers = all(context);
+  const current = breakers.find((breaker) => keyOf(breaker) === chosen) ?? breakers[0];
+  if (current) {
+    chosen = keyOf(current);
+    kept = current;
+  }
+  return current;
+}
 
 async function past(breaker, context) {
   return { of: keyOf(breaker), events: (await api.get(path(breaker, '/events?limit=100'), { tenant: owner(breaker, context) })).items };

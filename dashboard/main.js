@@ -153,6 +153,7 @@ async function go() {
 
 function chooseTenant(id) {
   state.tenant = id || null;
+  state.screen?.leave?.();
   state.overview = state.tag = null;
   state.data = {};
   state.loadedAt = 0;
