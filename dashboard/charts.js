@@ -13,11 +13,11 @@ export function lastMinutes(points, now, count = 60) {
   });
 }
 
-/** The next round number: 1, 2, 4, 5 or 10 times a power of ten. */
+/** The next round number, which has a round half. */
 export function ceiling(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999);
+  return [1, 2, 3, 4, 6, 8, 10].map((step) => step * power).find((step) => step >= value * 0.999);
 }
 
 function frame(label, top, format, shapes, { marks = [], ends = [], points, height = 'tall' }) {
@@ -127,7 +127,7 @@ export function ribbon(label, spans, from, to) {
 /** The same as numbers, for who would rather read them. */
 function dataTable(caption, heads, rows) {
   return h('details', { class: 'data' }, h('summary', {}, 'As a table'),
-    h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${caption}, as a table` }, h('table', {}, h('caption', { class: 'sr' }, caption),
+    h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': `${caption}, as a table` }, h('table', {}, h('caption', { class: 'sr' }, caption),
       h('thead', {}, h('tr', {}, heads.map((head, index) => h('th', { scope: 'col', class: index && 'num' }, head)))),
       h('tbody', {}, rows.map((row) => h('tr', {}, row.map((cell, index) => h('td', { class: index && 'num' }, cell))))))));
 }

@@ -39,4 +39,4 @@ export default {
   },
 };
 
-const tile = (label, value, detail, level) => h('div', { class: ['tile', level], 'data-key': label }, h('h3', {}, label), h('p', { class: 'value' }, value), h('p', { class: 'note' }, detail));
+const tile = (label, value, detail, level) => h('div', { class: ['tile', level], 'data-key': label }, h('h2', { class: 'label' }, label), h('p', { class: 'value' }, value), h('p', { class: 'note' }, detail));

@@ -11,9 +11,9 @@ const ADVICE = {
   not_found: 'A template is not there. Check the region’s template map, or set a default template.',
   invalid_request: 'The provider does not take what callers ask for. Look at the failures below.',
   network: 'The provider cannot be reached. Check its address and the way there.',
-  timeout: 'The provider answers too late. Wait; the breaker opens if it goes on.',
-  unavailable: 'The provider says that it is down. Wait; the breaker opens if it goes on.',
-  internal: 'The provider fails inside. Wait; tell the provider if it goes on.',
+  timeout: 'The provider answers too late. See its status page.',
+  unavailable: 'The provider says that it is down. See its status page.',
+  internal: 'The provider fails inside. See its status page, and tell it if it goes on.',
   expired: 'Requests waited longer than their deadline.',
 };
 
@@ -34,7 +34,7 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
     const whose = overview.scope === 'fleet' ? (/^0+-/.test(first.tenantId) ? ' over all tenants' : ` for ${tenantName(first.tenantId)}`) : '';
     steps.push([first.override ? 'Somebody holds it open' : 'It tests the provider by itself', first.openUntil ? [' ', until(first.openUntil, 'with the next call')] : '',
       '. If you know that the provider works again, ', h('a', { href: '#/breakers' }, 'reset it'), '.']);
-    if (recent[0]) steps.push([`Most failures are ${words(recent[0].kind)}. `, ADVICE[recent[0].kind] || '']);
+    if (recent[0]) steps.push([`Most failures of kind ${words(recent[0].kind)}: `, ADVICE[recent[0].kind] || 'see below.']);
     return {
       level: 'bad', steps, since: first.openedAt || first.unclosedSince,
       title: open.length === 1 ? `Users are being refused: ${first.name} ${first.region} is OPEN${whose}`
@@ -69,7 +69,7 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
 const sum = (points, name) => points.reduce((total, point) => total + (point[name] || 0), 0);
 
 function tile(label, value, detail, chart, level) {
-  return h('div', { class: ['tile', level], 'data-key': label }, h('h3', {}, label), h('p', { class: 'value' }, value), h('p', { class: 'note' }, detail), chart);
+  return h('div', { class: ['tile', level], 'data-key': label }, h('h2', { class: 'label' }, label), h('p', { class: 'value' }, value), h('p', { class: 'note' }, detail), chart);
 }
 
 export default {

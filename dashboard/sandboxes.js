@@ -103,7 +103,7 @@ async function read(context) {
   if (id === chosen) story = { row, events: events?.items || [], request };
 }
 
-const tile = (label, count, level) => h('div', { class: ['tile', level], 'data-key': label }, h('h3', {}, label), h('p', { class: 'value' }, number(count)));
+const tile = (label, count, level) => h('div', { class: ['tile', level], 'data-key': label }, h('h2', { class: 'label' }, label), h('p', { class: 'value' }, number(count)));
 
 const LEVEL = { create_unknown: 'warn', orphan: 'warn', lost: 'warn', failed: 'bad', running: 'ok', booting: 'ok', paused: 'ok' };
 function stateChip(row) {

@@ -167,12 +167,12 @@ export const empty = (text, hint) => h('div', { class: 'empty' }, h('p', {}, tex
  */
 export function table(caption, columns, rows, { keyOf, rowClass, stack, none = 'Nothing here.' } = {}) {
   if (!rows.length) return empty(none);
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+  return h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption },
     h('table', { class: stack && 'stack' },
       h('caption', { class: 'sr' }, caption),
       h('thead', {}, h('tr', {}, columns.map((column) => h('th', {
         scope: 'col', class: [column.numeric && 'num', column.wide && 'wide'],
-      }, column.name)))),
+      }, column.name || h('span', { class: 'sr' }, 'What to do, or how it is'))))),
       h('tbody', {}, rows.map((row) => h('tr', { 'data-key': keyOf?.(row), class: rowClass?.(row) },
         columns.map((column) => h(column.head ? 'th' : 'td', {
           class: [column.numeric && 'num', column.wide && 'wide', column.class], scope: column.head && 'row', 'data-label': column.numeric && column.name,
