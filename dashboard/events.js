@@ -2,6 +2,8 @@
 import { h, when, panel, table, words } from './ui.js';
 import { api } from './api.js';
 
+const NAMES = ['sandbox_create_start', 'sandbox_create_success', 'sandbox_create_failure', 'sandbox_create_critical_failure', 'sandbox_create_refused',
+  'sandbox_health_check_ok', 'sandbox_health_check_failed', 'breaker_moved', 'rate_limit_denied', 'sandbox_lost', 'sandbox_reaped'];
 let name = '';
 
 export default {
@@ -16,14 +18,16 @@ export default {
   },
 
   render(context) {
-    const items = context.data.events?.items || [];
-    const names = [...new Set([...items.map((event) => event.event || event.name), name].filter(Boolean))].sort();
-    return panel('Events', { tools: h('label', { class: 'pick' }, 'Only ', h('select', { 'data-change': 'only' }, h('option', { value: '' }, 'all'), names.map((one) => h('option', { value: one, selected: one === name }, one)))) },
-      table('Events', [
-        { name: 'At', head: true, cell: (row) => when(row.at || row.timestamp) },
-        { name: 'Event', cell: (row) => h('span', { class: `chip ${/fail|zombie|lost|open/i.test(row.event || row.name) ? 'bad' : ''}` }, words(row.event || row.name)) },
-        { name: 'What', class: 'text', cell: (row) => fields(row) },
-      ], items, { stack: true, keyOf: (row) => String(row.id), none: 'Nothing happened yet.' }));
+    const fleet = context.overview.scope === 'fleet';
+    return panel('Events', {
+      note: 'the newest hundred',
+      tools: h('label', { class: 'pick' }, 'Only ', h('select', { 'data-change': 'only', 'data-keep': true }, h('option', { value: '' }, 'all'), NAMES.map((one) => h('option', { value: one, selected: one === name }, words(one))))),
+    }, table('Events', [
+      { name: 'At', head: true, cell: (row) => when(row.storedAt) },
+      { name: 'Event', cell: (row) => h('span', { class: `chip ${level(row)}` }, words(row.event)) },
+      fleet && { name: 'Tenant', cell: (row) => context.tenantName(row.tenant) },
+      { name: 'What', class: 'text', cell: (row) => facts(row) },
+    ].filter(Boolean), context.data.events?.items || [], { stack: true, keyOf: (row) => row.id, none: 'Nothing happened yet.' }));
   },
 
   acts: {
@@ -31,9 +35,11 @@ export default {
   },
 };
 
-const SKIPPED = new Set(['id', 'at', 'timestamp', 'event', 'name', 'message', 'tenantId', 'traceId', 'fields']);
-function fields(row) {
-  const all = { ...row, ...(row.fields || {}) };
-  return Object.entries(all).filter(([key, value]) => !SKIPPED.has(key) && value !== null && value !== '')
-    .map(([key, value]) => h('span', { class: 'pair' }, h('span', { class: 'note' }, key), ' ', typeof value === 'object' ? JSON.stringify(value) : String(value)));
+function level(row) {
+  if (/failure|failed|lost|held_back/.test(row.event) || row.event === 'breaker_moved' && row.to === 'OPEN') return 'bad';
+  return /denied|refused|reaped|breaker/.test(row.event) ? 'warn' : '';
 }
+
+const TOLD = new Set(['id', 'storedAt', 'event', 'tenant', 'timestamp', 'traceId']);
+const facts = (row) => Object.entries(row).filter(([key, value]) => !TOLD.has(key) && value !== null && value !== '')
+  .map(([key, value]) => h('span', { class: 'pair' }, h('span', { class: 'note' }, key), ' ', typeof value === 'object' ? JSON.stringify(value) : key === 'duration' ? `${value}\u2009ms` : String(value)));

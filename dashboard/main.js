@@ -14,6 +14,8 @@ import events from './events.js';
 const SCREENS = [overview, breakers, limits, creations, sandboxes, tenants, alerts, jobs, events];
 /** How often the summary is asked for, ms; while nobody looks not at all. */
 const POLL = 1000;
+/** How often alerts that fire are asked for where nothing else changes, ms: rules are looked at each 15 s. */
+const ALERTS = 5000;
 /** Waits between tries while the service is gone, ms. */
 const RETRY = [1000, 1000, 2000, 3000, 5000];
 /** After so long without an answer the numbers are grey, ms. */
@@ -214,8 +216,9 @@ async function pollOnce() {
 
 /** What stands beside the summary where the service has it: alerts that fire, the names of tenants. */
 async function extras() {
+  state.extrasAt = Date.now();
   if (state.offered.has('alerts')) {
-    try { state.alerts = (await api.optional('/v1/alerts?limit=50', { tenant: state.tenant }))?.items ?? null; } catch { state.alerts = null; }
+    try { state.alerts = (await api.optional(`/v1/alerts?state=firing&limit=50${state.overview.scope === 'fleet' ? '&allTenants=true' : ''}`, { tenant: state.tenant }))?.items ?? null; } catch { state.alerts = null; }
   }
   if (context.isOperator && Date.now() - state.readTenantsAt > 10_000) await readTenants().catch(() => {});
 }
@@ -265,6 +268,7 @@ async function beat() {
   if (Date.now() - (state.triedAt || 0) < wait - 50) return;
   state.triedAt = Date.now();
   await poll();
+  if (state.offered.has('alerts') && state.overview && !state.failure && Date.now() - state.extrasAt > ALERTS) extras().then(draw, () => {});
   if (state.screen?.every && !state.failure && Date.now() - state.loadedAt >= state.screen.every * 1000) load();
 }
 
@@ -281,7 +285,8 @@ function listen() {
     hinted = setTimeout(async () => { hinted = null; await poll(); if (state.screen === events) context.reload(); }, 100);
   };
   stream.onmessage = hint;
-  for (const name of ['sandbox_create_start', 'sandbox_create_success', 'sandbox_create_failure', 'sandbox_create_critical_failure', 'breaker_moved', 'alert', 'event']) stream.addEventListener(name, hint);
+  // Too slow: the browser comes back by itself. A key that is good no more: the next poll says so.
+  stream.addEventListener('end', (event) => { if (event.data.includes('unauthorized')) stopListening(); });
 }
 function stopListening() { stream?.close(); stream = null; }
 

@@ -2,6 +2,7 @@
 import { h, number, plural, percent, duration, when, since, until, lasting, panel, table, empty, stateMark, meter, words, tailID } from './ui.js';
 import { lastMinutes, outcomeChart, spark } from './charts.js';
 import { api } from './api.js';
+import { sayRule } from './alerts.js';
 
 /** What to do about each kind of failure. */
 const ADVICE = {
@@ -148,7 +149,7 @@ function attention(overview, alerts, tenantName) {
   const items = [];
   const whose = (id) => overview.scope !== 'fleet' ? '' : /^0+-/.test(id) ? ' · all tenants' : ` · ${tenantName(id)}`;
   for (const alert of (alerts || []).filter((one) => one.state === 'firing').slice(0, 6)) {
-    items.push(h('li', { 'data-key': `a${alert.id}`, class: 'bad' }, h('a', { href: '#/alerts' }, alert.summary || alert.title || words(alert.rule)), h('span', { class: 'note' }, since(alert.startedAt || alert.firingAt || alert.since))));
+    items.push(h('li', { 'data-key': `a${alert.id}`, class: 'bad' }, h('a', { href: '#/alerts' }, h('span', { class: `chip ${alert.severity === 'warning' ? 'warn' : 'bad'}` }, 'alert'), sayRule(alert.rule)), h('span', { class: 'note' }, since(alert.firedAt || alert.startedAt), alert.tenantId ? whose(alert.tenantId) : '')));
   }
   for (const breaker of overview.breakers.filter((one) => one.state !== 'CLOSED' || one.override).slice(0, 8)) {
     items.push(h('li', { 'data-key': `b${breaker.tenantId}${breaker.id}` }, h('a', { href: '#/breakers' }, stateMark(breaker.state, breaker.override), `${breaker.name} ${breaker.region} ${breaker.operationClass}`),
