@@ -9,5 +9,6 @@ package func apiRoutes(_ services: Services) -> [Route] {
         + AttemptRoutes(endpoint: endpoint).all + SandboxRoutes(endpoint: endpoint).all
         + ErrorRoutes(endpoint: endpoint).all + TenantRoutes(endpoint: endpoint).all
         + TenantLifeRoutes(endpoint: endpoint).all + RegionRoutes(endpoint: endpoint).all
-        + SecretRoutes(endpoint: endpoint).all
+        + SecretRoutes(endpoint: endpoint).all + SessionRoutes(endpoint: endpoint).all
+        + OverviewRoutes(endpoint: endpoint).all
 }

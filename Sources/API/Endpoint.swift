@@ -21,13 +21,14 @@ struct Endpoint: Sendable {
         ) {
             request throws(Problem) in
             do throws(Failure) {
-                let caller = try await authenticate(request, scopes, services)
+                let (caller, session) = try await caller(of: request, scopes, services)
                 let limit = services.settings.maxInFlightPerTenant
                 guard caller.load.enter(limit: limit) else {
                     throw .problem(.tooManyInFlight(limit))
                 }
                 let call = Call(
-                    request: request, caller: caller, proxies: services.settings.trustedProxies)
+                    request: request, caller: caller, proxies: services.settings.trustedProxies,
+                    session: session)
                 do throws(Failure) {
                     return givingBack(caller.load, after: try await handler(call))
                 } catch {
@@ -46,6 +47,8 @@ struct Call: Sendable {
     let request: Request
     let caller: Caller
     let proxies: TrustedProxies
+    /// That it came with, in place of a key.
+    var session: SessionToken?
 
     var actor: Actor {
         Actor(
@@ -106,19 +109,51 @@ extension Services {
     }
 }
 
+/// The caller behind a request's key or session, if it has one of `scopes`; of an operator's that names a
+/// tenant, one who may read and administer that.
+private func caller(
+    of request: Request, _ scopes: Scopes, _ services: Services
+) async throws(Failure) -> (Caller, SessionToken?) {
+    var caller: Caller
+    var session: SessionToken?
+    if let key = request.apiKey {
+        caller = try await services.caller(of: key, request)
+    } else if let token = SessionCookie.token(of: request, isSecure: services.isSecure(request)) {
+        session = token
+        caller = try await services.sessionCaller(token, request)
+    } else {
+        throw .problem(.noCredentials)
+    }
+    if caller.isOperator, let tenant = request.header(.actingFor) {
+        caller = try await services.acting(for: tenant, caller)
+    }
+    try services.require(scopes, of: caller)
+    return (caller, session)
+}
+
 /// The caller behind a request's key, if it has one of `scopes`.
 func authenticate(
     _ request: Request, _ scopes: Scopes, _ services: Services
 ) async throws(Failure) -> Caller {
     guard let key = request.apiKey else { throw .problem(.noCredentials) }
-    let caller: Caller
-    do throws(ControlPlaneError) {
-        let proxies = services.settings.trustedProxies
-        caller = try await services.keys.caller(for: key) { proxies.client(of: request) }
-    } catch {
-        throw .domain(error)
+    let caller = try await services.caller(of: key, request)
+    try services.require(scopes, of: caller)
+    return caller
+}
+
+extension Services {
+    fileprivate func caller(of key: [UInt8], _ request: Request) async throws(Failure) -> Caller {
+        let proxies = settings.trustedProxies
+        do throws(ControlPlaneError) {
+            return try await keys.caller(for: key) { proxies.client(of: request) }
+        } catch {
+            throw .domain(error)
+        }
     }
-    guard !scopes.isDisjoint(with: caller.scopes) else {
+
+    fileprivate func require(_ scopes: Scopes, of caller: Caller) throws(Failure) {
+        guard scopes.isDisjoint(with: caller.scopes) else { return }
+        let names = scopes.names.joined(separator: " ")
         throw .problem(
             Problem(
                 .forbidden,
@@ -126,11 +161,28 @@ func authenticate(
                 fields: [
                     Field(
                         .wwwAuthenticate,
-                        #"Bearer error="insufficient_scope", scope="\#(scopes.names.joined(separator: " "))""#
-                    )
+                        #"Bearer error="insufficient_scope", scope="\#(names)""#)
                 ]))
     }
-    return caller
+
+    /// An operator who looks at one tenant and acts there: with the rights of its administrator, and in its
+    /// audit under the operator's own key.
+    fileprivate func acting(for text: String, _ caller: Caller) async throws(Failure) -> Caller {
+        guard let id = Tenant.ID(text) else {
+            throw .problem(.invalid("Breakwater-Tenant", "must be a tenant's id"))
+        }
+        do throws(ControlPlaneError) {
+            _ = try await directory.tenant(id)
+        } catch {
+            if case .notFound = error {
+                throw .problem(.invalid("Breakwater-Tenant", "names no tenant"))
+            }
+            throw .domain(error)
+        }
+        return Caller(
+            tenant: id, keyID: caller.keyID, scopes: [.read, .admin], expiresAt: caller.expiresAt,
+            load: caller.load)
+    }
 }
 
 extension Request {

@@ -16,6 +16,7 @@ package struct Services: Sendable {
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
+    let overviews: Overviews
     package let jobs: [JobSchedule]
     package let settings: APISettings
     package let classifier: Classifier
@@ -43,6 +44,7 @@ package struct Services: Sendable {
         self.sandboxes = sandboxes
         self.pipeline = pipeline
         directory = Directory(pipeline)
+        overviews = Overviews(on: pipeline.loop, pipeline: pipeline, breakers: breakers)
         self.jobs = jobs
         self.settings = settings
         self.classifier = classifier
@@ -82,6 +84,8 @@ package struct APISettings: Hashable, Sendable {
     package var maxInFlightPerTenant = 2_000
     /// Whose word about a client's address is taken.
     package var trustedProxies = TrustedProxies()
+    /// Whether cookies are for TLS alone, also where no trusted proxy says that it is there.
+    package var secureCookies = false
     /// Which addresses a provider's URL may name.
     package var upstreams = AddressRule()
     /// Rows of a page of an export: each is one statement, and what is in memory at a time.

@@ -57,8 +57,60 @@ static const unsigned char m0016[] = {
 static const unsigned char m0017[] = {
 #embed "../../migrations/0017_sandboxes.sql"
 };
+static const unsigned char m0021[] = {
+#embed "../../migrations/0021_sessions.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
+};
+
+static const unsigned char d_index_html[] = {
+#embed "../../dashboard/index.html"
+};
+static const unsigned char d_style_css[] = {
+#embed "../../dashboard/style.css"
+};
+static const unsigned char d_icon_svg[] = {
+#embed "../../dashboard/icon.svg"
+};
+static const unsigned char d_main_js[] = {
+#embed "../../dashboard/main.js"
+};
+static const unsigned char d_api_js[] = {
+#embed "../../dashboard/api.js"
+};
+static const unsigned char d_ui_js[] = {
+#embed "../../dashboard/ui.js"
+};
+static const unsigned char d_charts_js[] = {
+#embed "../../dashboard/charts.js"
+};
+static const unsigned char d_overview_js[] = {
+#embed "../../dashboard/overview.js"
+};
+static const unsigned char d_breakers_js[] = {
+#embed "../../dashboard/breakers.js"
+};
+static const unsigned char d_limits_js[] = {
+#embed "../../dashboard/limits.js"
+};
+static const unsigned char d_creations_js[] = {
+#embed "../../dashboard/creations.js"
+};
+static const unsigned char d_sandboxes_js[] = {
+#embed "../../dashboard/sandboxes.js"
+};
+static const unsigned char d_tenants_js[] = {
+#embed "../../dashboard/tenants.js"
+};
+static const unsigned char d_alerts_js[] = {
+#embed "../../dashboard/alerts.js"
+};
+static const unsigned char d_jobs_js[] = {
+#embed "../../dashboard/jobs.js"
+};
+static const unsigned char d_events_js[] = {
+#embed "../../dashboard/events.js"
 };
 
 static const struct bw_embedded_file migrations[] = {
@@ -79,6 +131,26 @@ static const struct bw_embedded_file migrations[] = {
     {"0015_attempts", m0015, sizeof m0015},
     {"0016_ledger_plans", m0016, sizeof m0016},
     {"0017_sandboxes", m0017, sizeof m0017},
+    {"0021_sessions", m0021, sizeof m0021},
+};
+
+static const struct bw_embedded_file dashboard[] = {
+    {"index.html", d_index_html, sizeof d_index_html},
+    {"style.css", d_style_css, sizeof d_style_css},
+    {"icon.svg", d_icon_svg, sizeof d_icon_svg},
+    {"main.js", d_main_js, sizeof d_main_js},
+    {"api.js", d_api_js, sizeof d_api_js},
+    {"ui.js", d_ui_js, sizeof d_ui_js},
+    {"charts.js", d_charts_js, sizeof d_charts_js},
+    {"overview.js", d_overview_js, sizeof d_overview_js},
+    {"breakers.js", d_breakers_js, sizeof d_breakers_js},
+    {"limits.js", d_limits_js, sizeof d_limits_js},
+    {"creations.js", d_creations_js, sizeof d_creations_js},
+    {"sandboxes.js", d_sandboxes_js, sizeof d_sandboxes_js},
+    {"tenants.js", d_tenants_js, sizeof d_tenants_js},
+    {"alerts.js", d_alerts_js, sizeof d_alerts_js},
+    {"jobs.js", d_jobs_js, sizeof d_jobs_js},
+    {"events.js", d_events_js, sizeof d_events_js},
 };
 
 size_t bw_migration_count(void) { return sizeof migrations / sizeof migrations[0]; }
@@ -88,3 +160,7 @@ struct bw_embedded_file bw_migration(size_t index) { return migrations[index]; }
 struct bw_embedded_file bw_contract(void) {
     return (struct bw_embedded_file){"breakwater.yaml", contract, sizeof contract};
 }
+
+size_t bw_dashboard_count(void) { return sizeof dashboard / sizeof dashboard[0]; }
+
+struct bw_embedded_file bw_dashboard(size_t index) { return dashboard[index]; }

@@ -153,6 +153,11 @@ import Testing
     /// Every route that takes a key, as a caller would call it; `T` stands for a tenant's id.
     private static let calls: [(method: String, path: String, body: String?)] = [
         ("GET", "/v1/whoami", nil),
+        ("POST", "/v1/session", nil),
+        ("GET", "/v1/session", nil),
+        ("DELETE", "/v1/session", nil),
+        ("GET", "/v1/overview", nil),
+        ("GET", "/v1/admin/overview", nil),
         ("POST", "/v1/requests", #"{"operation":"op"}"#),
         ("GET", "/v1/rate-limits/check?operation=op&maxPerHour=1", nil),
         ("POST", "/v1/rate-limits/acquire", #"{"operation":"op","maxPerHour":5}"#),
@@ -295,7 +300,7 @@ import Testing
                 for: tenant, name: "admin", scopes: .admin, expiresAt: nil, by: .system)
             let admin = served.client.with(key: secret?.text)
             for call in Self.calls
-            where call.path != "/v1/whoami"
+            where !["/v1/whoami", "/v1/session"].contains(call.path)
                 && !(call.method == "GET"
                     && ["/v1/breakers", "/v1/regions"].contains { call.path.hasPrefix($0) })
                 && !(call.method == "DELETE" && call.path.hasPrefix("/v1/sandboxes"))

@@ -43,6 +43,9 @@ extension Plane {
             'system'
             """
         ),
+        "session": (
+            "hash, key_id, expires_at", "sha256(convert_to($2 || g.n, 'UTF8')), 'k', now()"
+        ),
         "policy": (
             "operation, limits, hot_window_s, long_window_s, updated_by",
             "$2 || g.n, '[{\"limit\": 5, \"windowS\": 60}]', 60, 0, 'system'"

@@ -45,7 +45,7 @@ package struct Served: Sendable {
         let routes = apiRoutes(services)
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
         let server = Server(
-            on: plane.loop, endpoints: [endpoint], routes: try Routes(routes + gatewayRoutes(services)),
+            on: plane.loop, endpoints: [endpoint], routes: try Routes(routes + gatewayRoutes(services) + dashboardRoutes()),
             observer: metrics)
         var random = SystemRandomNumberGenerator()
         let key = APIKeySecret(using: &random)

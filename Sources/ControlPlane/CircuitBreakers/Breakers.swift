@@ -77,6 +77,8 @@ package actor Breakers: LoopBound {
     /// When all that is known was last true.
     private var freshAt: MonotonicInstant?
     private var counted = Counters()
+    /// Rises when what is known of any breaker changes.
+    package private(set) var revision = 0
 
     /// - Parameters:
     ///   - instance: names this process in leases and in the history.
@@ -261,6 +263,21 @@ package actor Breakers: LoopBound {
         }
     }
 
+    /// Breakers that are not closed and at rest, of a tenant or (nil) of all and those over all, the worst
+    /// first: as this loop knows them, without SQL.
+    package func troubled(of tenant: Tenant.ID?) -> [BreakerView] {
+        var views: [BreakerView] = []
+        for (key, snapshot) in snapshots where tenant == nil || key.tenant == tenant {
+            let machine = snapshot.machine
+            guard
+                machine.effectiveState != .closed || machine.override != nil
+                    || machine.failureCount > 0
+            else { continue }
+            views.append(BreakerView(key, snapshot, policy(of: key)))
+        }
+        return views.sorted { ($0, $0.key.tenant.uuid) < ($1, $1.key.tenant.uuid) }
+    }
+
     /// One breaker as it is in the database now, with or without a row.
     package func view(of key: BreakerKey) async throws(ControlPlaneError) -> BreakerView {
         let all = try await list(of: key.tenant)
@@ -327,6 +344,7 @@ package actor Breakers: LoopBound {
         {
             return
         }
+        if snapshots[key]?.version != snapshot.version || snapshot.isLocal { revision += 1 }
         snapshots[key] = snapshot
         if pending[key]?.generation != snapshot.machine.generation { pending[key] = nil }
     }

@@ -61,6 +61,7 @@ package struct CleanupJob: Job {
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
             let leases = try await delete(.creationLeaseClean, [], pipeline)
+            let sessions = try await delete(.sessionClean, [], pipeline)
             let accounts = try await delete(.accountClean, [], pipeline)
             return report([
                 ("usagePartitions", usage), ("longUsagePartitions", long),
@@ -69,7 +70,7 @@ package struct CleanupJob: Job {
                 ("eventPartitions", events), ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("sandboxes", sandboxes), ("sandboxRequests", requests),
                 ("idempotencyRows", replies), ("tasks", tasks),
-                ("creationLeases", leases), ("accounts", accounts),
+                ("creationLeases", leases), ("sessions", sessions), ("accounts", accounts),
             ])
         } catch {
             throw .postgres(error)
@@ -234,6 +235,17 @@ extension Statement {
             DELETE FROM idempotency WHERE (tenant_id, key_hash) IN (
                 SELECT tenant_id, key_hash FROM idempotency
                 WHERE  expires_at <= clock_timestamp() ORDER BY 1, 2 LIMIT $1)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    /// A day after their end, for whoever looks into what happened.
+    fileprivate static let sessionClean = Statement(
+        "session_clean",
+        """
+        WITH gone AS (
+            DELETE FROM session WHERE (tenant_id, hash) IN (
+                SELECT tenant_id, hash FROM session
+                WHERE  expires_at < clock_timestamp() - interval '1 day' ORDER BY expires_at LIMIT $1)
             RETURNING 1)
         SELECT count(*) FROM gone
         """)

@@ -19,6 +19,8 @@ package actor KeyCache: LoopBound {
         package var unknownLifetime: Duration = .seconds(1)
         /// Keys remembered; past it the memory starts anew.
         package var capacity = 100_000
+        /// What keys are traded for in browsers.
+        package var sessions = Sessions.Settings()
 
         package init() {}
     }
@@ -40,6 +42,7 @@ package actor KeyCache: LoopBound {
     }
 
     package nonisolated let loop: EventLoop
+    package nonisolated let sessions: Sessions
     private let settings: Settings
     private let pipeline: Pipeline
     private let lookups: Batcher<String, FoundKey?>
@@ -65,6 +68,8 @@ package actor KeyCache: LoopBound {
         self.loads = loads
         self.settings = settings
         self.pipeline = pipeline
+        sessions = Sessions(
+            on: loop, pipeline: pipeline, settings: settings.sessions, failures: failures)
         lookups = Batcher(on: loop) { ids in await findKeys(ids, pipeline) }
     }
 
@@ -96,6 +101,28 @@ package actor KeyCache: LoopBound {
         guard entry.hash == KeyHash(of: key), !entry.isRevoked, entry.expiresAt > .now else {
             throw refusal(address())
         }
+        if entry.isSuspended { throw .suspended }
+        return entry.caller
+    }
+
+    /// Who calls with a session of this key; that there is one is for `Sessions` to say.
+    ///
+    /// - Throws: as `caller(for:from:)`.
+    package func caller(
+        ofKey id: String, from address: @Sendable () -> IPAddress?
+    ) async throws(ControlPlaneError) -> Caller {
+        guard let number = UInt64(id, radix: 16) else { throw refusal(address()) }
+        let entry: Entry
+        switch known[number] {
+        case .entry(let found) where found.forgetAt > .now: entry = found
+        case .unknown(let until) where until > .now: throw refusal(address())
+        default:
+            let client = address()
+            if let wait = failures.wait(for: client) { throw .tooManyFailures(retryAfter: wait) }
+            guard let found = try await look(up: number) else { throw refusal(client) }
+            entry = found
+        }
+        guard !entry.isRevoked, entry.expiresAt > .now else { throw refusal(address()) }
         if entry.isSuspended { throw .suspended }
         return entry.caller
     }
@@ -132,6 +159,7 @@ package actor KeyCache: LoopBound {
     package func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask(executorPreference: loop) { await self.lookups.run() }
+            group.addTask(executorPreference: loop) { await self.sessions.run() }
             var touchedAt = MonotonicInstant.now
             while !Task.isCancelled {
                 do throws(IOError) { try await loop.sleep(for: settings.pollInterval) } catch {

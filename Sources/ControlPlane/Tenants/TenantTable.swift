@@ -47,6 +47,9 @@ package struct TenantTable: Sendable {
                     "last_used_at", "revoked_at", "revoked_reason", "replaces", "changed_at",
                 ], hidden: ["hash"])),
         TenantTable(
+            name: "session", key: [("hash", .bytea)], removal: .cascade,
+            export: .none("browsers that are signed in, by hashes")),
+        TenantTable(
             name: "policy", key: [("operation", .text)], removal: .cascade,
             export: .lines(
                 "policy",

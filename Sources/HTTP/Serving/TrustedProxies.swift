@@ -35,6 +35,21 @@ package struct TrustedProxies: Hashable, Sendable {
         return client
     }
 
+    /// Whether a trusted proxy says that the client came to it over TLS: the last `X-Forwarded-Proto`, or of
+    /// the last `Forwarded` the `proto`. Where both are there they must say the same.
+    package func isSecure(_ request: Request) -> Bool {
+        guard !isEmpty, trusts(request.peer) else { return false }
+        let words = [
+            request.values("X-Forwarded-Proto").last?.split(separator: ",").last.map(Self.trimmed),
+            request.values("Forwarded").last.flatMap { Self.parts($0[...], at: ",").last }.flatMap {
+                Self.parts($0, at: ";").map(Self.trimmed).first {
+                    $0.lowercased().hasPrefix("proto=")
+                }?.dropFirst(6)
+            },
+        ].compactMap { $0?.lowercased() }
+        return !words.isEmpty && words.allSatisfy { $0 == "https" || $0 == "\"https\"" }
+    }
+
     /// Nil if a hop that counts is no address.
     private func client(behind hops: [IPAddress?]) -> IPAddress? {
         for hop in hops.reversed().prefix(Self.maxHops) {

@@ -91,7 +91,9 @@ struct Service: Sendable {
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
                 on: worker.loop, endpoints: endpoints,
-                routes: try Routes(apiRoutes(services) + gatewayRoutes(services), finish: settings.cors?.finish),
+                routes: try Routes(
+                    apiRoutes(services) + gatewayRoutes(services) + dashboardRoutes(),
+                    finish: settings.cors?.finish),
                 limits: settings.http, deadlines: settings.deadlines, observer: worker.metrics)
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

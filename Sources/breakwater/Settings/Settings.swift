@@ -218,6 +218,18 @@ extension Settings {
         .int(
             "keys.failureAddresses", \.failedKeys.addresses, 100...1_000_000,
             "client addresses with wrong keys that are watched; all beyond share one bucket"),
+        .duration(
+            "sessions.idleS", \.keys.sessions.idle, 60...86_400,
+            "a session that nobody used for so long is over; an open page uses it"),
+        .duration(
+            "sessions.lifetimeS", \.keys.sessions.lifetime, 60...2_678_400,
+            "the end of a session, however much it is used"),
+        .int(
+            "sessions.perKey", \.keys.sessions.perKey, 1...1_000,
+            "sessions of a key at a time; the oldest gives way"),
+        .bool(
+            "sessions.secure", \.api.secureCookies,
+            "cookies for TLS alone, also where no trusted proxy says that it is there"),
     ]
 
     private static let ledgerAndJobs: [Setting] = [
