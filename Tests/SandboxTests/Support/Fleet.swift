@@ -1,4 +1,5 @@
 import ControlPlane
+import Foundation
 import HTTP
 import IO
 import JSON
@@ -189,63 +190,30 @@ struct Fleet: Sendable {
         return false
     }
 
-    /// The invariants that a query can hold.
+    /// What docs/operations.md says must hold of sandboxes, whenever it is asked.
     func checkInvariants() throws {
         let session = try Session(Conninfo(url: plane.url))
-        for (name, query) in Self.invariants {
+        let invariants = try Self.invariants()
+        #expect(invariants.count >= 10)
+        for (name, query) in invariants {
             let broken = try session.execute(query)
             #expect(broken.isEmpty, "\(name)")
         }
     }
 
-    static let invariants = [
-        (
-            "one live sandbox a request",
-            """
-            SELECT request_id FROM sandbox WHERE state IN ('booting', 'running', 'paused')
-            GROUP BY tenant_id, request_id HAVING count(*) > 1
-            """
-        ),
-        (
-            "one row a provider's id",
-            """
-            SELECT provider_id FROM sandbox WHERE provider_id IS NOT NULL
-            GROUP BY tenant_id, region, provider_id HAVING count(*) > 1
-            """
-        ),
-        (
-            "one event a move",
-            """
-            SELECT s.id FROM sandbox AS s
-            WHERE  s.version <> (SELECT count(*) FROM sandbox_event AS e
-                                 WHERE e.tenant_id = s.tenant_id AND e.sandbox_id = s.id)
-            """
-        ),
-        (
-            "events follow each other",
-            """
-            SELECT e.sandbox_id FROM sandbox_event AS e JOIN sandbox_event AS f
-            ON f.tenant_id = e.tenant_id AND f.sandbox_id = e.sandbox_id AND f.version = e.version + 1
-            WHERE f.from_state IS DISTINCT FROM e.to_state OR f.at < e.at
-            """
-        ),
-        (
-            "a stop has its task",
-            """
-            SELECT s.id FROM sandbox AS s WHERE s.state = 'stopping' AND NOT EXISTS (
-                SELECT FROM task AS t WHERE t.tenant_id = s.tenant_id AND t.kind = 'sandbox.kill'
-                AND t.payload ->> 'sandbox' = s.id::text AND t.done_at IS NULL)
-            """
-        ),
-        (
-            "a fulfilled request has its sandbox",
-            """
-            SELECT r.id FROM sandbox_request AS r LEFT JOIN sandbox AS s
-            ON s.tenant_id = r.tenant_id AND s.id = r.sandbox_id AND s.request_id = r.id
-            WHERE r.state = 'fulfilled' AND s.id IS NULL
-            """
-        ),
-    ]
+    /// The statements of the last SQL block of that page's Invariants, each under the comment that names it.
+    static func invariants() throws -> [(name: String, query: String)] {
+        let page = URL(filePath: #filePath).deletingLastPathComponent().appending(
+            path: "../../../docs/operations.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let section = text.components(separatedBy: "\n## Invariants\n").last ?? ""
+        let block = section.components(separatedBy: "```sql\n").last?.components(separatedBy: "```").first ?? ""
+        return block.components(separatedBy: ";\n").compactMap { statement in
+            let lines = statement.split(separator: "\n", maxSplits: 1).map(String.init)
+            guard lines.count == 2 else { return nil }
+            return (lines[0], lines[1])
+        }
+    }
 }
 
 struct Trouble: Error { let what: String }
