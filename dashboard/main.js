@@ -46,7 +46,8 @@ const context = {
   tenantName: (id) => state.tenants?.find((line) => line.tenantId === id)?.name ?? (/^0+-/.test(id ?? '') ? 'fleet' : `…${(id ?? '').slice(-8)}`),
   chooseTenant,
   redraw: draw,
-  async reload() { state.loadedAt = 0; await load(); },
+  /** Reads anew, though the same is being read: what is wanted of it may be another. */
+  async reload() { state.data = { ...state.data }; await load(); },
   readTenants,
 
   /** Does something and says how it went; then everything is read anew. */
@@ -160,7 +161,8 @@ function chooseTenant(id) {
   state.data = {};
   state.loadedAt = 0;
   frame();
-  return poll().then(load);
+  // A summary of the tenant before may be on its way.
+  return poll().then(() => state.overview ?? poll()).then(load);
 }
 
 /** Which screens this key and this service have. */
@@ -232,24 +234,27 @@ async function readTenants() {
 }
 
 let loading = null;
+/** Reads what the screen shows beside the summary. What comes for another screen or tenant than is shown by then is dropped. */
 async function load() {
-  const screen = state.screen;
-  if (!state.session || !state.overview || !screen?.load) return draw();
-  if (loading) return loading;
-  const asked = state;
+  const { screen, data, session } = state;
+  if (!session || !state.overview || !screen?.load) return draw();
+  if (loading?.data === data) return loading.work;
   state.loadedAt = Date.now();
-  loading = (async () => {
+  const view = Object.create(context, Object.fromEntries(Object.entries({
+    data, session, overview: state.overview, tenant: state.tenant,
+  }).map(([name, value]) => [name, { value }])));
+  const work = (async () => {
     try {
-      await screen.load(context);
+      await screen.load(view);
+      delete data.error;
     } catch (error) {
-      if (asked === state && error instanceof Problem && error.status !== 401) state.data.error = error;
-      else if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
+      if (!(error instanceof Problem || error instanceof Unreachable)) throw error;
+      if (error instanceof Problem && error.status !== 401) data.error = error;
     }
   })();
-  try { await loading; } finally { loading = null; }
-  if (asked !== state) return;
-  if (screen !== state.screen) return load();
-  draw();
+  loading = { data, work };
+  try { await work; } finally { if (loading?.work === work) loading = null; }
+  if (data === state.data) draw();
 }
 
 /** The worst condition, said once when it changes. */

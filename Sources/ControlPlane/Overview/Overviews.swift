@@ -4,10 +4,15 @@ package import Postgres
 
 /// How a tenant, or the fleet, is doing now: what dashboards show first and ask for each second.
 package struct Overview: Sendable {
-    /// JSON: the schema `Overview` of the contract.
-    package let body: [UInt8]
-    /// Of all but the time at which it was read: while it stays, nothing has changed.
+    /// All but the time.
+    fileprivate let document: [UInt8]
+    /// Of all but the time: while it stays, nothing has changed.
     package let tag: String
+    /// The database's time, about, when it was asked for: times in it are told from that.
+    fileprivate(set) package var at = Timestamp.distantPast
+
+    /// JSON: the schema `Overview` of the contract.
+    package var body: [UInt8] { Array("{\"at\":\"\(at)\",".utf8) + document.dropFirst() }
 }
 
 /// Overviews as one loop knows them. Each is read at most once a second however many ask, and more seldom
@@ -58,6 +63,12 @@ package actor Overviews: LoopBound {
 
     /// The overview of a tenant; of the fleet that of all tenants together.
     package func overview(of tenant: Tenant.ID) async throws(ControlPlaneError) -> Overview {
+        var overview = try await current(tenant)
+        overview.at = await breakers.now
+        return overview
+    }
+
+    private func current(_ tenant: Tenant.ID) async throws(ControlPlaneError) -> Overview {
         let revision = await breakers.revision
         // While one asks the database, the others get what was true a moment ago.
         if let known = kept[tenant],
@@ -77,7 +88,7 @@ package actor Overviews: LoopBound {
         return await keep(read, began, end.advanced(by: pause), tenant)
     }
 
-    /// Puts it together anew; with the old time and tag where nothing is different.
+    /// Puts it together anew where something is different.
     private func keep(
         _ read: [(name: String, json: String)], _ readAt: MonotonicInstant,
         _ goodUntil: MonotonicInstant, _ tenant: Tenant.ID
@@ -109,19 +120,15 @@ package actor Overviews: LoopBound {
     private func make(
         _ tenant: Tenant.ID, _ read: [(name: String, json: String)], _ breakers: [UInt8]
     ) -> Overview {
-        func body(at time: String?) -> [UInt8] {
-            var writer = JSONWriter(capacity: 8192)
-            writer.object {
-                $0.member("at", ifPresent: time)
-                $0.member("scope", tenant == .fleet ? "fleet" : "tenant")
-                $0.member("tenantId", tenant.description)
-                for (name, json) in read { $0.member(name, raw: Array(json.utf8)) }
-                $0.member("breakers", raw: breakers)
-            }
-            return writer.bytes
+        var writer = JSONWriter(capacity: 8192)
+        writer.object {
+            $0.member("scope", tenant == .fleet ? "fleet" : "tenant")
+            $0.member("tenantId", tenant.description)
+            for (name, json) in read { $0.member(name, raw: Array(json.utf8)) }
+            $0.member("breakers", raw: breakers)
         }
-        let tag = sha256Hex(String(decoding: body(at: nil), as: UTF8.self)).prefix(24)
-        return Overview(body: body(at: Timestamp.now.description), tag: "\"\(tag)\"")
+        let tag = sha256Hex(String(decoding: writer.bytes, as: UTF8.self)).prefix(24)
+        return Overview(document: writer.bytes, tag: "\"\(tag)\"")
     }
 
     private func read(

@@ -71,10 +71,12 @@ package actor Sessions: LoopBound {
         _ token: SessionToken, of tenant: Tenant.ID, from address: IPAddress?
     ) async throws(ControlPlaneError) -> BrowserSession {
         let hash = token.hash
-        if let known = known[hash], known.forgetAt > .now, known.session.expiresAt > .now {
-            return known.session
+        if let known = known[hash] {
+            if known.forgetAt > .now, known.session.expiresAt > .now { return known.session }
+        } else if let wait = failures.wait(for: address) {
+            // One that is remembered goes on working from there, also when it must be looked up again.
+            throw .tooManyFailures(retryAfter: wait)
         }
-        if let wait = failures.wait(for: address) { throw .tooManyFailures(retryAfter: wait) }
         let before = generation
         let found: BrowserSession?
         do throws(PostgresError) {
