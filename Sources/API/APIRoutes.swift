@@ -10,5 +10,5 @@ package func apiRoutes(_ services: Services) -> [Route] {
         + ErrorRoutes(endpoint: endpoint).all + TenantRoutes(endpoint: endpoint).all
         + TenantLifeRoutes(endpoint: endpoint).all + RegionRoutes(endpoint: endpoint).all
         + SecretRoutes(endpoint: endpoint).all + SessionRoutes(endpoint: endpoint).all
-        + OverviewRoutes(endpoint: endpoint).all
+        + OverviewRoutes(endpoint: endpoint).all + EventRoutes(endpoint: endpoint).all
 }

@@ -14,7 +14,8 @@ struct AttemptRoutes {
             endpoint.route(.post, "/v1/attempts", "startAttempt", .record) { call throws(Failure) in
                 let input = try call.body(PermitInput.self)
                 let request = input.request(
-                    of: call.caller.tenant, idempotency: try call.idempotency())
+                    of: call.caller.tenant, idempotency: try call.idempotency(),
+                    traceID: call.request.trace.traceID)
                 let answer = try await domain { () throws(ControlPlaneError) in
                     try await attempts.permit(request)
                 }
@@ -22,13 +23,14 @@ struct AttemptRoutes {
             },
             endpoint.route(.post, "/v1/attempts/{attemptId}/outcome", "reportOutcome", .record) {
                 call throws(Failure) in
-                let input = try call.body(OutcomeInput.self)
+                let report = try call.body(OutcomeInput.self)
+                    .report(traceID: call.request.trace.traceID)
                 let advice = try await domain { () throws(ControlPlaneError) in
                     try await attempts.report(
-                        input.report, of: call.request.parameter("attemptId") ?? "",
+                        report, of: call.request.parameter("attemptId") ?? "",
                         for: call.caller.tenant)
                 }
-                return advised(input.report, advice)
+                return advised(report, advice)
             },
             endpoint.route(.get, "/v1/attempts/{attemptId}", "getAttempt", [.record, .read]) {
                 call throws(Failure) in
@@ -52,6 +54,8 @@ private struct PermitInput: JSONReadable {
     let region: String?
     let operationClass: BreakerKey.OperationClass
     let deadline: Duration?
+    let template: String?
+    let framework: String?
     let marks: Marks
 
     init(from reader: inout JSONReader) throws(JSONError) {
@@ -59,6 +63,7 @@ private struct PermitInput: JSONReadable {
         var cost = 1
         var (limit, deadline) = (Int?.none, Int?.none)
         var (provider, region) = ("e2b", String?.none)
+        var (template, framework) = (String?.none, String?.none)
         var operationClass: BreakerKey.OperationClass?
         var marks = Marks()
         let longest = Int(Attempts.Settings.longestDeadline.milliseconds)
@@ -71,6 +76,8 @@ private struct PermitInput: JSONReadable {
             case "region": region = try reader.readProviderName()
             case "operationClass": operationClass = try reader.readChoice()
             case "deadlineMs": deadline = try reader.readInt(in: 1...longest)
+            case "template": template = try reader.readToken(1...200)
+            case "framework": framework = try reader.readToken(1...100)
             default: try marks.read(key, &reader)
             }
         }
@@ -82,34 +89,44 @@ private struct PermitInput: JSONReadable {
         self.region = region
         self.operationClass = operationClass ?? BreakerKey.OperationClass(ofOperation: name)
         self.deadline = deadline.map { .milliseconds($0) }
+        (self.template, self.framework) = (template, framework)
         self.marks = marks
     }
 
-    func request(of tenant: Tenant.ID, idempotency: Idempotency?) -> PermitRequest {
+    func request(
+        of tenant: Tenant.ID, idempotency: Idempotency?, traceID: String
+    ) -> PermitRequest {
         PermitRequest(
             Ask(
                 operation, cost: cost, maxPerHour: maxPerHour,
                 identity: marks.identity(idempotency)),
             tenant: tenant, provider: provider, region: region, operationClass,
-            deadline: deadline)
+            deadline: deadline, template: template, framework: framework, traceID: traceID)
     }
 }
 
 /// The body of `reportOutcome`.
 private struct OutcomeInput: JSONReadable {
-    let report: TryReport
+    private let number: Int
+    private let outcome: TryRecord.Outcome
+    private let duration: Duration
+    private let facts: ErrorFacts?
+    private let willRetry: Bool
+    private let sandboxID: String?
 
     init(from reader: inout JSONReader) throws(JSONError) {
         var outcome: TryRecord.Outcome?
         var (number, duration) = (1, 0)
         var willRetry = false
         var facts: ErrorFacts?
+        var sandboxID: String?
         try reader.readObject { key, reader throws(JSONError) in
             switch key {
             case "outcome": outcome = try reader.readChoice()
             case "attempt": number = try reader.readInt(in: 1...Attempts.Settings.mostTries)
             case "durationMs": duration = try reader.readInt(in: 0...86_400_000)
             case "willRetry": willRetry = try reader.readBool()
+            case "sandboxId": sandboxID = try reader.readToken(1...200)
             case "error":
                 var known = ErrorFacts()
                 try reader.readObject { key, reader throws(JSONError) in
@@ -125,13 +142,37 @@ private struct OutcomeInput: JSONReadable {
         } else if facts != nil {
             throw reader.failure(.range, "has an error, which \(what.rawValue) has not")
         }
-        report = TryReport(
-            number: number, outcome: what, duration: .milliseconds(duration), facts: facts,
-            willRetry: willRetry)
+        if sandboxID != nil, what != .succeeded {
+            throw reader.failure(.range, "has a sandboxId, which \(what.rawValue) has not")
+        }
+        self.number = number
+        self.outcome = what
+        self.duration = .milliseconds(duration)
+        self.facts = facts
+        self.willRetry = willRetry
+        self.sandboxID = sandboxID
+    }
+
+    func report(traceID: String) -> TryReport {
+        TryReport(
+            number: number, outcome: outcome, duration: duration, facts: facts,
+            willRetry: willRetry, sandboxID: sandboxID, traceID: traceID)
     }
 }
 
 extension JSONReader {
+    /// What goes into a permit's id, or names a thing of the provider's.
+    fileprivate mutating func readToken(_ length: ClosedRange<Int>) throws(JSONError) -> String {
+        let text = try readString(maxBytes: length.upperBound)
+        guard length.contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7e).contains($0) })
+        else {
+            throw failure(
+                .range,
+                "must be \(length.lowerBound) to \(length.upperBound) printable ASCII characters")
+        }
+        return text
+    }
+
     fileprivate mutating func readProviderName() throws(JSONError) -> String {
         let name = try readString(maxBytes: 40)
         guard BreakerKey.isName(name) else {

@@ -111,7 +111,7 @@ extension Services {
 
 /// The caller behind a request's key or session, if it has one of `scopes`; of an operator's that names a
 /// tenant, one who may read and administer that.
-private func caller(
+func caller(
     of request: Request, _ scopes: Scopes, _ services: Services
 ) async throws(Failure) -> (Caller, SessionToken?) {
     var caller: Caller

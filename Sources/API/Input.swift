@@ -91,6 +91,18 @@ func wholeNumber(_ text: String, in range: ClosedRange<Int>) -> Int? {
     return number
 }
 
+/// A time of the query; nil: it has none.
+func queryTime(_ name: String, _ query: [String: String]) throws(Failure) -> Timestamp? {
+    guard let text = query[name] else { return nil }
+    // Of times that the database can hold, with room for a step.
+    let earliest = Timestamp(microseconds: 0)
+    let latest = Timestamp(microseconds: 4_102_444_800_000_000)  // the year 2100
+    guard let time = Timestamp(text), time >= earliest, time < latest else {
+        throw .problem(.invalid(name, "must be a time like 2030-01-31T12:00:00Z (RFC 3339)"))
+    }
+    return time
+}
+
 /// Where a list goes on: opaque to clients, bound to its list, checked when it comes back.
 struct Cursor {
     /// The page's size and the last item of the page before, as the query says.

@@ -86,6 +86,26 @@ package final class LoopMetrics: HTTPObserver {
     var snapshot: State { state.withLock { $0 } }
 }
 
+/// What the page says of events.
+package struct EventMetrics: Sendable {
+    package var buffer = EventBuffer.Counters()
+    package var waiting = 0
+    package var writer = EventWriter.Counters()
+    package var hub = EventHub.Counters()
+
+    package init() {}
+
+    package init(
+        buffer: EventBuffer.Counters, waiting: Int, writer: EventWriter.Counters,
+        hub: EventHub.Counters
+    ) {
+        self.buffer = buffer
+        self.waiting = waiting
+        self.writer = writer
+        self.hub = hub
+    }
+}
+
 /// What one instance knows at one moment, as Prometheus text (version 0.0.4).
 package struct MetricsPage {
     private var text = ""
@@ -96,7 +116,8 @@ package struct MetricsPage {
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
         attempts: [Attempts.Counters], budgets: [CreationBudget.Counters] = [],
-        outbound: [HTTPClient.Counters] = [], isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
+        outbound: [HTTPClient.Counters] = [], events: EventMetrics = EventMetrics(),
+        isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
         build: [(name: String, value: String)]
     ) -> String {
         var page = MetricsPage()
@@ -108,6 +129,7 @@ package struct MetricsPage {
         page.attempts(attempts)
         page.budgets(budgets)
         page.outbound(outbound)
+        page.events(events)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
         page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
@@ -281,6 +303,35 @@ package struct MetricsPage {
             family("breakwater_outbound_\(name)_total", "counter", help)
             sample("breakwater_outbound_\(name)_total", [], count)
         }
+    }
+
+    private mutating func events(_ events: EventMetrics) {
+        family("breakwater_events_total", "counter", "Events that were told here, by name.")
+        for (name, count) in events.buffer.told.sorted(by: { $0.key < $1.key }) {
+            sample("breakwater_events_total", [("event", name)], count)
+        }
+        for (name, help, count) in [
+            ("events_stored", "Events that were brought to the table.", events.writer.stored),
+            (
+                "events_dropped", "Events that gave way to newer ones before they were stored.",
+                events.buffer.dropped
+            ),
+            ("events_failed", "Events that the database did not take.", events.writer.failed),
+            ("event_batches", "Statements that events cost.", events.writer.batches),
+            ("event_polls", "Questions for new events, for all streams.", events.hub.polls),
+            ("event_deliveries", "Events that streams were handed.", events.hub.delivered),
+            (
+                "event_streams_too_slow", "Streams that ended since their client did not keep up.",
+                events.hub.tooSlow
+            ),
+        ] {
+            family("breakwater_\(name)_total", "counter", help)
+            sample("breakwater_\(name)_total", [], count)
+        }
+        family("breakwater_events_waiting", "gauge", "Events that wait to be stored.")
+        sample("breakwater_events_waiting", [], events.waiting)
+        family("breakwater_event_streams", "gauge", "Streams that follow events.")
+        sample("breakwater_event_streams", [], events.hub.listeners)
     }
 
     private mutating func family(_ name: String, _ type: String, _ help: String) {

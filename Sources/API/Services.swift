@@ -13,6 +13,8 @@ package struct Services: Sendable {
     package let regions: RegionCache
     package let budget: CreationBudget
     package let sandboxes: Sandboxes
+    /// The instance's, which all loops share.
+    package let events: EventHub
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -29,8 +31,8 @@ package struct Services: Sendable {
 
     package init(
         keys: KeyCache, ledger: Ledger, breakers: Breakers, attempts: Attempts,
-        regions: RegionCache, budget: CreationBudget, sandboxes: Sandboxes, pipeline: Pipeline,
-        jobs: [JobSchedule], settings: APISettings = APISettings(),
+        regions: RegionCache, budget: CreationBudget, sandboxes: Sandboxes, events: EventHub,
+        pipeline: Pipeline, jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
         readiness: Readiness, secrets: SecretBox = SecretBox(nil),
         metricsPage: @escaping @Sendable () async -> String, tell: @escaping Tell
@@ -42,6 +44,7 @@ package struct Services: Sendable {
         self.regions = regions
         self.budget = budget
         self.sandboxes = sandboxes
+        self.events = events
         self.pipeline = pipeline
         directory = Directory(pipeline)
         overviews = Overviews(on: pipeline.loop, pipeline: pipeline, breakers: breakers)
@@ -92,6 +95,8 @@ package struct APISettings: Hashable, Sendable {
     package var exportPageRows = 500
     /// How long callers are told to wait when the database is away.
     package var storeRetryAfter: Duration = .seconds(1)
+    /// A stream of events that has nothing to say says so this often.
+    package var eventHeartbeat: Duration = .seconds(15)
     /// What permits tell callers to keep to.
     package var times = SandboxTimes()
 

@@ -53,27 +53,14 @@ private struct UsageQuery {
         }
         let size = step.duration
         let now = Timestamp.now
-        let to = try Self.time("to", query, default: now).floored(to: size) + size
+        let to = (try queryTime("to", query) ?? now).floored(to: size) + size
         let standard = step == .minute ? Duration.seconds(3600) : .seconds(86_400)
-        let from = try Self.time("from", query, default: to - standard).floored(to: size)
+        let from = (try queryTime("from", query) ?? to - standard).floored(to: size)
         guard from < to, to - from <= size * UsageRoutes.maxPoints else {
             throw .problem(
                 .invalid("from", "must be before to, at most \(UsageRoutes.maxPoints) steps"))
         }
         (self.step, self.top, self.from, self.to) = (step, top, from, to)
-    }
-
-    private static func time(
-        _ name: String, _ query: [String: String], default standard: Timestamp
-    ) throws(Failure) -> Timestamp {
-        guard let text = query[name] else { return standard }
-        // Of times that the database can hold, with room for a step.
-        let earliest = Timestamp(microseconds: 0)
-        let latest = Timestamp(microseconds: 4_102_444_800_000_000)  // the year 2100
-        guard let time = Timestamp(text), time >= earliest, time < latest else {
-            throw .problem(.invalid(name, "must be a time like 2030-01-31T12:00:00Z (RFC 3339)"))
-        }
-        return time
     }
 }
 

@@ -57,6 +57,9 @@ static const unsigned char m0016[] = {
 static const unsigned char m0017[] = {
 #embed "../../migrations/0017_sandboxes.sql"
 };
+static const unsigned char m0018[] = {
+#embed "../../migrations/0018_events.sql"
+};
 static const unsigned char m0021[] = {
 #embed "../../migrations/0021_sessions.sql"
 };
@@ -131,6 +134,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0015_attempts", m0015, sizeof m0015},
     {"0016_ledger_plans", m0016, sizeof m0016},
     {"0017_sandboxes", m0017, sizeof m0017},
+    {"0018_events", m0018, sizeof m0018},
     {"0021_sessions", m0021, sizeof m0021},
 };
 

@@ -64,6 +64,8 @@ struct ContractOperation {
     private let query: String
     /// The first example of its body; nil if it takes none.
     let body: String?
+    /// Its answer is a stream that has no end.
+    let isEndless: Bool
     /// A key needs one of these; empty: it needs no key.
     let scopes: Set<String>
     /// The names of the problems that it may answer with, by status.
@@ -93,8 +95,11 @@ struct ContractOperation {
             String(
                 decoding: try JSONSerialization.data(withJSONObject: example ?? [:]), as: UTF8.self)
         }
+        let answers = value["responses"] as? [String: Any] ?? [:]
+        let answer = Contract.resolved(answers["200"], in: document)["content"]
+        isEndless = (answer as? [String: Any])?["text/event-stream"] != nil
         var problems: [Int: Set<String>] = [:]
-        for (status, response) in value["responses"] as? [String: Any] ?? [:] {
+        for (status, response) in answers {
             guard let code = Int(status), code >= 400 else { continue }
             let names = Contract.problems(in: Contract.resolved(response, in: document))
             problems[code] = Set(

@@ -23,7 +23,7 @@ import Testing
             let services = Services(
                 keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
                 attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
-                sandboxes: plane.sandboxes,
+                sandboxes: plane.sandboxes, events: plane.events,
                 pipeline: plane.reads, jobs: [],
                 readiness: Readiness(), metricsPage: { "" }, tell: { _ in })
             return Set(

@@ -191,6 +191,8 @@ import Testing
         ),
         ("GET", "/v1/sandbox-requests/01a205fa-0649-7568-9913-e7077cb56751", nil),
         ("POST", "/v1/errors/classify", #"{"status":500}"#),
+        ("GET", "/v1/events", nil),
+        ("GET", "/v1/events/stream", nil),
         ("GET", "/v1/breakers", nil),
         ("GET", "/v1/breakers/e2b:default:create", nil),
         ("GET", "/v1/breakers/e2b:default:create/events", nil),

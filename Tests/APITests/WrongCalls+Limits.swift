@@ -85,7 +85,8 @@ extension WrongCalls {
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
-            sandboxes: plane.sandboxes, pipeline: plane.reads, jobs: [], settings: settings,
+            sandboxes: plane.sandboxes, events: plane.events, pipeline: plane.reads, jobs: [],
+            settings: settings,
             readiness: readiness, metricsPage: { "" }, tell: { _ in })
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
         let server = Server(

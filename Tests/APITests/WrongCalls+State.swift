@@ -65,6 +65,8 @@ extension WrongCalls {
     }
 
     private func byRecords(_ call: Caller) async throws {
+        try await call("listEvents", "GET", "/v1/events?tenant=\(Tenant.ID.fleet)")
+        try await call("streamEvents", "GET", "/v1/events/stream?tenant=\(Tenant.ID.fleet)")
         let one = #"{"operation":"op","cost":1,"maxPerHour":1}"#
         for _ in 0..<2 { try await call("acquire", "POST", "/v1/rate-limits/acquire", one) }
         let large = one.replacing("cost\":1", with: "cost\":2")

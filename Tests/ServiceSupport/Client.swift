@@ -1,7 +1,7 @@
 import Glibc
 package import IO
 package import JSON
-import TestSupport
+package import TestSupport
 
 /// An answer as a client sees it.
 package struct Answer: Sendable {
@@ -46,6 +46,10 @@ extension JSONValue {
     package var names: [String]? {
         if case .object(let members) = self { members.map(\.name) } else { nil }
     }
+}
+
+extension EventStreamClient.Message {
+    package var json: JSONValue? { JSONValue(data) }
 }
 
 /// One request a connection, with nothing of the code under test in it.

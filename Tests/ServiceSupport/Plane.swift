@@ -26,6 +26,11 @@ package struct Plane: Sendable {
     package let http: HTTPClient
     package let creations: Creations
     package let sandboxes: Sandboxes
+    /// What breakers, permits and creations tell.
+    package let buffer: EventBuffer
+    package let eventWriter: EventWriter
+    package let events: EventHub
+    package let refusals: Refusals
     /// Seals secrets with a key of the tests'.
     package let secrets: SecretBox
     /// The clock that the ledger is given; nil: the database's own.
@@ -35,12 +40,14 @@ package struct Plane: Sendable {
     package static func with<Answer: Sendable>(
         clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
         breakers: Breakers.Settings = Breakers.Settings(), hints: Bool = false,
+        events: EventHub.Settings = EventHub.Settings(),
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         let template = try await Template.name()
         return try await TestDatabase.withDatabase(template: template) { url in
             try await with(
-                url: url, clock: clock, settings: settings, breakers: breakers, hints: hints, body)
+                url: url, clock: clock, settings: settings, breakers: breakers, hints: hints,
+                events: events, body)
         }
     }
 
@@ -48,13 +55,14 @@ package struct Plane: Sendable {
     package static func with<Answer: Sendable>(
         url: String, clock: TestClock? = nil, settings: Ledger.Settings = Ledger.Settings(),
         breakers: Breakers.Settings = Breakers.Settings(), hints: Bool = false,
+        events: EventHub.Settings = EventHub.Settings(),
         connectWait: Duration = .seconds(10),
         _ body: @Sendable (Plane) async throws -> Answer
     ) async throws -> Answer {
         try await withLoop { loop in
             let plane = try Plane(
                 url: url, loop: loop, clock: clock, settings: settings, breakers: breakers,
-                hints: hints, connectWait: connectWait)
+                hints: hints, events: events, connectWait: connectWait)
             return try await withThrowingTaskGroup(of: Void.self) { group in
                 let background: [@Sendable () async -> Void] = [
                     { await plane.writes.run() }, { await plane.moreWrites.run() },
@@ -63,6 +71,8 @@ package struct Plane: Sendable {
                     { await plane.breakers.run() }, { await plane.attempts.run() },
                     { await plane.budget.run() }, { await plane.regions.run() },
                     { await plane.creations.run() },
+                    { await plane.eventWriter.run() }, { await plane.events.run() },
+                    { await plane.refusals.run() },
                     { await plane.hints?.run() },
                 ]
                 for work in background {
@@ -79,7 +89,7 @@ package struct Plane: Sendable {
 
     private init(
         url: String, loop: EventLoop, clock: TestClock?, settings: Ledger.Settings,
-        breakers: Breakers.Settings, hints: Bool, connectWait: Duration
+        breakers: Breakers.Settings, hints: Bool, events: EventHub.Settings, connectWait: Duration
     ) throws {
         var wanted = Pipeline.Settings(url: TestDatabase.serving(url))
         wanted.role = "bw_app"
@@ -97,17 +107,26 @@ package struct Plane: Sendable {
         keys = KeyCache(on: loop, pipeline: reads)
         var now: (@Sendable () -> Timestamp)?
         if let clock { now = { clock.now } }
+        let buffer = EventBuffer()
+        self.buffer = buffer
+        let tell: Tell = { buffer.note($0) }
         ledger = Ledger(
-            on: loop, writes: [writes, moreWrites], reads: reads, settings: settings, now: now)
+            on: loop, writes: [writes, moreWrites], reads: reads, settings: settings, now: now,
+            tell: tell)
         directory = Directory(reads)
         var direct = wanted
         direct.conninfo = Conninfo(url: try TestDatabase.direct(url))
         direct.ownsSession = true
         direct.role = "bw_app"
         self.hints = hints ? BreakerHints(on: loop, direct) : nil
+        let hub = EventHub(on: loop, pipeline: moreWrites, settings: events)
+        self.events = hub
+        eventWriter = EventWriter(
+            on: loop, pipeline: moreWrites, buffer: buffer, onStored: { hub.hint() })
+        refusals = Refusals(on: loop, interval: .milliseconds(100), tell: tell)
         self.breakers = Breakers(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())", settings: breakers,
-            hints: self.hints)
+            hints: self.hints, tell: tell)
         self.hints?.tell(self.breakers)
         budget = CreationBudget(on: loop, pipeline: reads, now: now)
         regions = RegionCache(on: loop, pipeline: reads, budget: budget)
@@ -116,7 +135,8 @@ package struct Plane: Sendable {
         retryBudget.providerPercent = 10
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: self.breakers,
-            regions: regions, budget: budget, budgets: RetryBudgetKeeper(on: loop, retryBudget))
+            regions: regions, budget: budget, budgets: RetryBudgetKeeper(on: loop, retryBudget),
+            refusals: refusals, tell: tell)
         secrets = SecretBox(SecretKey(octets: Array(1...32)))
         var outbound = HTTPClient.Settings()
         outbound.addresses = AddressRule(allowsPrivate: true)
@@ -124,7 +144,8 @@ package struct Plane: Sendable {
         creations = Creations(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())",
             providers: SandboxProviders(on: loop, http), ledger: ledger,
-            breakers: self.breakers, budget: budget, budgets: RetryBudgetKeeper(on: loop))
+            breakers: self.breakers, budget: budget, budgets: RetryBudgetKeeper(on: loop),
+            refusals: refusals, tell: tell)
         sandboxes = Sandboxes(
             creations, targets: RegionTargets(regions, secrets, reads), breakers: self.breakers,
             pipeline: reads)
@@ -165,5 +186,16 @@ private enum Template {
         _ = try Migrator(Conninfo(url: url), Schema.migrations).migrate()
         if TestDatabase.isPooled { try Session(Conninfo(url: url)).run("ALTER ROLE bw_app LOGIN") }
         return "bw_template"
+    }
+}
+
+extension Plane {
+    /// Returns when all that was told so far is in the table.
+    package func allStored() async throws {
+        try await eventually {
+            await eventWriter.flush()
+            let (told, stored) = (buffer.counters, await eventWriter.counters)
+            return stored.stored + stored.failed + told.dropped >= told.kept
+        }
     }
 }

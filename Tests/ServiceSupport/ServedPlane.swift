@@ -32,14 +32,17 @@ package struct Served: Sendable {
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
-            sandboxes: plane.sandboxes,
-            pipeline: plane.reads, jobs: jobs.map { JobSchedule($0) }, settings: settings,
-            readiness: readiness, secrets: plane.secrets,
+            sandboxes: plane.sandboxes, events: plane.events, pipeline: plane.reads,
+            jobs: jobs.map { JobSchedule($0) }, settings: settings, readiness: readiness,
+            secrets: plane.secrets,
             metricsPage: {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],
                     breakers: [await plane.breakers.counters],
-                    attempts: [await plane.attempts.counters], isDatabaseUp: true,
+                    attempts: [await plane.attempts.counters], events: EventMetrics(
+                        buffer: plane.buffer.counters, waiting: plane.buffer.count,
+                        writer: await plane.eventWriter.counters,
+                        hub: await plane.events.counters), isDatabaseUp: true,
                     jobRuns: await scheduler.runs, build: [("version", "test")])
             }, tell: { _ in })
         let routes = apiRoutes(services)

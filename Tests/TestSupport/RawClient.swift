@@ -101,6 +101,36 @@ package final class RawClient {
         return !more
     }
 
+    /// The head alone of an answer whose body is then read with `chunk`.
+    package func head(patience: Duration = .seconds(10)) throws -> RawResponse {
+        while true {
+            if let (response, _) = try RawResponse.parse(received, toHead: true, ended: false),
+                let end = received.firstRange(of: Array("\r\n\r\n".utf8))
+            {
+                received.removeFirst(end.upperBound)
+                return response
+            }
+            if try !fill(patience) { throw Failure.ended }
+        }
+    }
+
+    /// The next piece of a body in chunks (RFC 9112 section 7.1); nil: it ended soundly.
+    package func chunk(patience: Duration = .seconds(10)) throws -> [UInt8]? {
+        while true {
+            if let end = received.firstRange(of: Array("\r\n".utf8)) {
+                let line = String(decoding: received[..<end.lowerBound], as: UTF8.self)
+                guard let size = Int(line, radix: 16) else { throw Failure.malformed(line) }
+                if size == 0 { return nil }
+                if received.count >= end.upperBound + size + 2 {
+                    let piece = Array(received[end.upperBound..<end.upperBound + size])
+                    received.removeFirst(end.upperBound + size + 2)
+                    return piece
+                }
+            }
+            if try !fill(patience) { throw Failure.ended }
+        }
+    }
+
     /// What is there, up to `count` octets.
     package func bytes(_ count: Int, patience: Duration = .seconds(10)) throws -> [UInt8] {
         while received.count < count { if try !fill(patience) { break } }

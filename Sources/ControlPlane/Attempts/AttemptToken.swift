@@ -17,9 +17,13 @@ package struct AttemptToken: Hashable, Sendable {
     package let cost: Int32
     package let maxPerHour: Int64?
     package let ticket: BreakerTicket
+    /// What is to be made, as its events name it.
+    package let template: String?
+    package let framework: String?
 
     package init(
-        id: UUID, issuedAt: Timestamp, deadline: Duration?, ask: Ask, ticket: BreakerTicket
+        id: UUID, issuedAt: Timestamp, deadline: Duration?, ask: Ask, ticket: BreakerTicket,
+        template: String? = nil, framework: String? = nil
     ) {
         self.id = id
         self.issuedAt = issuedAt
@@ -28,6 +32,8 @@ package struct AttemptToken: Hashable, Sendable {
         cost = ask.cost
         maxPerHour = ask.maxPerHour
         self.ticket = ticket
+        self.template = template
+        self.framework = framework
     }
 
     /// Whether an outcome that comes at `now` is still heard.
@@ -40,8 +46,8 @@ struct AttemptSigner: Sendable {
     private static let mark = "att_"
     /// HMAC-SHA-256 cut to 128 bits (RFC 2104 section 5 asks for at least half of the hash).
     private static let macLength = 16
-    /// Longest token: two names of 64 and 90 octets, all optional parts.
-    private static let maxLength = 320
+    /// Longest token: names of 64, 90, 200 and 100 octets, all optional parts.
+    private static let maxLength = 640
 
     /// Keyed, and used as a copy each time.
     private let keyed: HMAC<SHA256>
@@ -87,6 +93,8 @@ extension AttemptToken {
         static let maxPerHour = Parts(rawValue: 2)
         static let ownProbe = Parts(rawValue: 4)
         static let parentProbe = Parts(rawValue: 8)
+        static let template = Parts(rawValue: 16)
+        static let framework = Parts(rawValue: 32)
     }
 
     fileprivate var octets: [UInt8] {
@@ -108,6 +116,15 @@ extension AttemptToken {
             parts.insert(.parentProbe)
             rest += probe.octets
         }
+        var names = [operation, ticket.key.id]
+        if let template {
+            parts.insert(.template)
+            names.append(template)
+        }
+        if let framework {
+            parts.insert(.framework)
+            names.append(framework)
+        }
         var octets: [UInt8] = []
         octets.reserveCapacity(256)
         octets.append(Self.version)
@@ -118,7 +135,7 @@ extension AttemptToken {
         append(UInt64(bitPattern: ticket.own.generation), to: &octets)
         append(UInt64(bitPattern: ticket.parent.generation), to: &octets)
         octets += rest
-        for name in [operation, ticket.key.id] {
+        for name in names {
             octets.append(UInt8(truncatingIfNeeded: name.utf8.count))
             octets += name.utf8
         }
@@ -138,8 +155,11 @@ extension AttemptToken {
         let ownProbe = parts.contains(.ownProbe) ? takeUUID(&rest) : nil
         let parentProbe = parts.contains(.parentProbe) ? takeUUID(&rest) : nil
         guard let operation = takeName(&rest),
-            let key = takeName(&rest).flatMap({ BreakerKey(tenant, id: $0) }), rest.isEmpty
+            let key = takeName(&rest).flatMap({ BreakerKey(tenant, id: $0) })
         else { return nil }
+        let template = parts.contains(.template) ? takeName(&rest) : nil
+        let framework = parts.contains(.framework) ? takeName(&rest) : nil
+        guard rest.isEmpty else { return nil }
         self.init(
             id: id, issuedAt: Timestamp(microseconds: issuedAt),
             deadline: deadline.map { .milliseconds($0) },
@@ -147,7 +167,8 @@ extension AttemptToken {
                 operation, cost: Int32(truncatingIfNeeded: cost), maxPerHour: maxPerHour),
             ticket: BreakerTicket(
                 key: key, own: BreakerPass(generation: own, probe: ownProbe),
-                parent: BreakerPass(generation: parent, probe: parentProbe)))
+                parent: BreakerPass(generation: parent, probe: parentProbe)),
+            template: template, framework: framework)
     }
 }
 

@@ -53,6 +53,7 @@ package actor Attempts: LoopBound {
     private let store: AttemptStore
     private let failures: Batcher<TryNote, StoredTry>
     private let tell: Tell
+    private let refusals: Refusals?
     private var signer: AttemptSigner?
     private var kept: [TryNote] = []
     package private(set) var counters = Counters()
@@ -61,7 +62,7 @@ package actor Attempts: LoopBound {
         on loop: EventLoop, pipeline: Pipeline, ledger: Ledger, breakers: Breakers,
         regions: RegionCache, budget: CreationBudget, budgets: RetryBudgetKeeper, retries: RetryPolicy = RetryPolicy(),
         classifier: Classifier = Classifier(), settings: Settings = Settings(),
-        tell: @escaping Tell = { _ in }
+        refusals: Refusals? = nil, tell: @escaping Tell = { _ in }
     ) {
         self.loop = loop
         self.settings = settings
@@ -73,6 +74,7 @@ package actor Attempts: LoopBound {
         self.retries = retries
         self.classifier = classifier
         self.tell = tell
+        self.refusals = refusals
         let store = AttemptStore(pipeline: pipeline)
         self.store = store
         failures = Batcher(on: loop) { tries in
@@ -133,7 +135,9 @@ package actor Attempts: LoopBound {
         case .admitted(let admitted): ticket = admitted
         case .refused(let refusal):
             counters.breakerOpen += 1
-            return .breakerOpen(refusal, await breakers.glance(at: refusal.key).state)
+            let state = await breakers.glance(at: refusal.key).state
+            await refusals?.note(key, .breakerOpen, state)
+            return .breakerOpen(refusal, state)
         }
         let lastingID = ask.identity?.id ?? .v7()
         if let region, key.operationClass == .create,
@@ -141,6 +145,7 @@ package actor Attempts: LoopBound {
         {
             await breakers.settle(ticket, .local, took: .zero)
             counters.throttled += 1
+            await refusals?.note(key, .throttled, await breakers.glance(at: key).state)
             return answer
         }
         let verdict: Verdict?
@@ -155,6 +160,7 @@ package actor Attempts: LoopBound {
             await breakers.settle(ticket, .local, took: .zero)
             if let region { await budget.release(region.account, lease: lastingID) }
             counters.overQuota += 1
+            await refusals?.note(key, .quotaExceeded, await breakers.glance(at: key).state)
             return .overQuota(verdict)
         }
         await budgets.noteFirstTry(of: key.tenant, at: key.provider, now: .now)
@@ -163,12 +169,13 @@ package actor Attempts: LoopBound {
         let issuedAt = verdict?.admittedAt ?? now
         let token = AttemptToken(
             id: verdict?.id ?? lastingID, issuedAt: issuedAt, deadline: request.deadline,
-            ask: ask, ticket: ticket)
+            ask: ask, ticket: ticket, template: request.template, framework: request.framework)
         let permit = Permit(
             token: token, id: signer.sign(token), verdict: verdict, breakerState: state,
             region: region)
         counters.allowed += 1
         if permit.isDegraded { counters.degraded += 1 }
+        if verdict?.isReplay != true { await told(.start, token, request.traceID) }
         return .allowed(permit)
     }
 
@@ -272,6 +279,11 @@ package actor Attempts: LoopBound {
             duration: report.duration, wait: nil, stop: nil)
         keep(note)
         told(note)
+        if report.outcome == .succeeded {
+            let step = CreationEvent.Step.success(
+                sandboxID: report.sandboxID, attempt: report.number, took: report.duration)
+            await told(step, token, report.traceID)
+        }
         return Advice(token: token, next: .done, error: nil)
     }
 
@@ -336,6 +348,13 @@ package actor Attempts: LoopBound {
                 token.ticket, .failed(error.kind, retryAfter: error.retryAfter),
                 took: report.duration)
         }
+        let words = report.facts?.words ?? error.kind.rawValue
+        await told(
+            .failure(attempt: report.number, error: words, took: report.duration), token,
+            report.traceID)
+        if !advice.isRetried(report) {
+            await told(.criticalFailure(error: words), token, report.traceID)
+        }
         return advice
     }
 
@@ -385,6 +404,20 @@ package actor Attempts: LoopBound {
 
     private func keep(_ note: TryNote) {
         if kept.count < settings.maxKept { kept.append(note) } else { counters.dropped += 1 }
+    }
+
+    /// The events of a creation that its caller makes itself.
+    private func told(
+        _ step: CreationEvent.Step, _ token: AttemptToken, _ traceID: String?
+    ) async {
+        let key = token.ticket.key
+        guard key.operationClass == .create else { return }
+        tell(
+            .creation(
+                CreationEvent(
+                    step: step, tenant: key.tenant, region: key.region, template: token.template,
+                    framework: token.framework, breaker: await breakers.glance(at: key).state,
+                    traceID: traceID, at: .now)))
     }
 
     private func told(_ note: TryNote) {

@@ -12,10 +12,15 @@ package struct PermitRequest: Hashable, Sendable {
     package let operationClass: BreakerKey.OperationClass
     /// From now until the last try must be over; nil: there is none.
     package let deadline: Duration?
+    /// What is to be made, for the events of a creation.
+    package let template: String?
+    package let framework: String?
+    package let traceID: String?
 
     package init(
         _ ask: Ask, tenant: Tenant.ID, provider: String = "e2b", region: String? = nil,
-        _ operationClass: BreakerKey.OperationClass = .create, deadline: Duration?
+        _ operationClass: BreakerKey.OperationClass = .create, deadline: Duration?,
+        template: String? = nil, framework: String? = nil, traceID: String? = nil
     ) {
         self.ask = ask
         self.tenant = tenant
@@ -23,6 +28,9 @@ package struct PermitRequest: Hashable, Sendable {
         self.region = region
         self.operationClass = operationClass
         self.deadline = deadline
+        self.template = template
+        self.framework = framework
+        self.traceID = traceID
     }
 }
 
@@ -63,16 +71,21 @@ package struct TryReport: Hashable, Sendable {
     package let facts: ErrorFacts?
     /// The caller tries again if it is told to: the operation has not failed yet.
     package let willRetry: Bool
+    /// The provider's id of what was made.
+    package let sandboxID: String?
+    package let traceID: String?
 
     package init(
         number: Int, outcome: TryRecord.Outcome, duration: Duration, facts: ErrorFacts? = nil,
-        willRetry: Bool = false
+        willRetry: Bool = false, sandboxID: String? = nil, traceID: String? = nil
     ) {
         self.number = number
         self.outcome = outcome
         self.duration = duration
         self.facts = facts
         self.willRetry = willRetry
+        self.sandboxID = sandboxID
+        self.traceID = traceID
     }
 }
 

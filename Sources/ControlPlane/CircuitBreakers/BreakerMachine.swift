@@ -102,6 +102,15 @@ package struct BreakerMove: Hashable, Sendable {
     /// Failures in a row, or in the window, when it moved.
     package let failureCount: Int
     package let openUntil: Timestamp?
+
+    /// What it is to callers now: an override stands for the state that it works as.
+    var effectiveState: BreakerMachine.State {
+        switch BreakerMachine.Override(rawValue: to) {
+        case .forcedOpen: .open
+        case .disabled, .metricsOnly: .closed
+        case nil: BreakerMachine.State(rawValue: to) ?? .closed
+        }
+    }
 }
 
 /// Something that happens to a breaker.

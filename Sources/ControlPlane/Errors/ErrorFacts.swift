@@ -46,6 +46,12 @@ package struct ErrorFacts: Hashable, Sendable {
 
     package init() {}
 
+    /// The message, or where there is none what else says most.
+    var words: String {
+        guard message.isEmpty else { return message }
+        return errorCode ?? exception ?? status.map { "status \($0)" } ?? "no message"
+    }
+
     /// How long the provider wants to be left alone, if it says so.
     var wait: Duration? { retryAfter ?? (isRateLimitSpent ? windowEnd : nil) }
 }

@@ -38,6 +38,8 @@ package actor Ledger: LoopBound {
         package var denialCapacity = 10_000
         /// How often denials, which write no row, are brought to the roll-ups: a kill loses so much.
         package var denialFlush: Duration = .seconds(1)
+        /// How often they are told of, added up for each operation.
+        package var denialTell: Duration = .seconds(10)
 
         package init() {}
     }
@@ -73,6 +75,10 @@ package actor Ledger: LoopBound {
     private var denials: [LedgerCall: Denial] = [:]
     var counted = Counters()
     private var denied: DenialCounts
+    /// In the roll-ups, and not told of yet.
+    private var untold: [UsageKey: DenialCounts.Total] = [:]
+    private var toldAt = MonotonicInstant.now
+    private let tell: Tell
     private let now: (@Sendable () -> Timestamp)?
 
     /// A denial that equal calls are answered with for a while.
@@ -89,11 +95,12 @@ package actor Ledger: LoopBound {
     ///   - now: a test's clock, else nil: the database's.
     package init(
         on loop: EventLoop, writes: [Pipeline], reads: Pipeline, settings: Settings = Settings(),
-        now: (@Sendable () -> Timestamp)? = nil
+        now: (@Sendable () -> Timestamp)? = nil, tell: @escaping Tell = { _ in }
     ) {
         self.loop = loop
         self.settings = settings
         self.reads = reads
+        self.tell = tell
         isOnTestClock = now != nil
         self.now = now
         denied = DenialCounts(capacity: settings.denialCapacity)
@@ -127,6 +134,7 @@ package actor Ledger: LoopBound {
                     break
                 }
                 await flushDenials()
+                if toldAt.duration(to: .now) >= settings.denialTell { tellDenials() }
             }
         }
     }
@@ -143,6 +151,7 @@ package actor Ledger: LoopBound {
         denied = DenialCounts(capacity: settings.denialCapacity)
         do throws(PostgresError) {
             _ = try await reads.execute(.countDenied, taken.parameters)
+            untold.merge(taken.totals) { $0 + $1 }
         } catch .checkViolation(constraint: "") {
             // No partition for the minute yet: made now, and there the next time.
             _ = try? await reads.execute(
@@ -151,6 +160,21 @@ package actor Ledger: LoopBound {
         } catch {
             denied.merge(taken)
         }
+    }
+
+    /// Tells of what was denied since the last time: a handful of events, whatever the number of calls.
+    package func tellDenials() {
+        toldAt = .now
+        guard !untold.isEmpty else { return }
+        for (name, number) in numbers {
+            let key = UsageKey(tenant: name.tenant, operation: number)
+            guard let total = untold[key] else { continue }
+            tell(
+                .rateLimitDenied(
+                    tenant: name.tenant, operation: name.operation, calls: total.calls,
+                    units: total.units))
+        }
+        untold = [:]
     }
 
     package var counters: Counters {

@@ -127,6 +127,23 @@ struct DenialCounts: Sendable {
         counts[slot, default: (0, 0)].units += Int64(cost)
     }
 
+    struct Total: Hashable, Sendable {
+        var calls: Int64 = 0
+        var units: Int64 = 0
+
+        static func + (left: Total, right: Total) -> Total {
+            Total(calls: left.calls + right.calls, units: left.units + right.units)
+        }
+    }
+
+    /// By key, whatever the minute.
+    var totals: [UsageKey: Total] {
+        counts.reduce(into: [:]) { totals, count in
+            totals[count.key.key, default: Total()].calls += count.value.calls
+            totals[count.key.key, default: Total()].units += count.value.units
+        }
+    }
+
     /// The parameters of `bw_count_denied` for all that is held.
     var parameters: [Parameter] {
         let all = Array(counts)

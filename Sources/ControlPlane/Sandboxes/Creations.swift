@@ -48,6 +48,7 @@ package actor Creations: LoopBound {
     private let executor: RetryExecutor
     private let classifier: Classifier
     private let tell: Tell
+    private let refusals: Refusals?
     private let clock: any RetryClock
     private var deployment: String?
     private let pipeline: Pipeline
@@ -63,7 +64,7 @@ package actor Creations: LoopBound {
         ledger: Ledger, breakers: Breakers, budget: CreationBudget, budgets: RetryBudgetKeeper,
         retries: RetryPolicy = RetryPolicy(), classifier: Classifier = Classifier(),
         settings: Settings = Settings(), clock: (any RetryClock)? = nil,
-        tell: @escaping Tell = { _ in }
+        refusals: Refusals? = nil, tell: @escaping Tell = { _ in }
     ) {
         self.loop = loop
         self.settings = settings
@@ -75,6 +76,7 @@ package actor Creations: LoopBound {
         self.budget = budget
         self.classifier = classifier
         self.tell = tell
+        self.refusals = refusals
         let clock = clock ?? LoopClock(loop)
         self.clock = clock
         executor = RetryExecutor(
@@ -127,8 +129,7 @@ package actor Creations: LoopBound {
         _ order: CreationOrder
     ) async -> Result<UUID, CreationFailure> {
         guard isRunning, inFlight < settings.maxInFlight else {
-            counters.refused += 1
-            return .failure(.notTried(.budget, retryAfter: .seconds(1)))
+            return .failure(await refused(order))
         }
         let begun = Handover<Result<UUID, CreationFailure>>()
         inFlight += 1
@@ -156,8 +157,7 @@ package actor Creations: LoopBound {
         _ order: CreationOrder
     ) async -> Result<CreatedSandbox, CreationFailure> {
         guard isRunning, inFlight < settings.maxInFlight else {
-            counters.refused += 1
-            return .failure(.notTried(.budget, retryAfter: .seconds(1)))
+            return .failure(await refused(order))
         }
         inFlight += 1
         defer { inFlight -= 1 }
@@ -172,6 +172,14 @@ package actor Creations: LoopBound {
         return outcome
     }
 
+    /// Too many are in hand.
+    private func refused(_ order: CreationOrder) async -> CreationFailure {
+        counters.refused += 1
+        let state = await breakers.glance(at: order.breaker).state
+        await refusals?.note(order.breaker, .overloaded, state)
+        return .notTried(.budget, retryAfter: .seconds(1))
+    }
+
     /// - Parameter begun: called when the request is committed.
     private func perform(
         _ order: CreationOrder, begun: @escaping (UUID) -> Void = { _ in }
@@ -182,7 +190,10 @@ package actor Creations: LoopBound {
         let ticket: BreakerTicket
         switch await breakers.admit(order.breaker, lease: lease) {
         case .admitted(let admitted): ticket = admitted
-        case .refused(let refusal): return .failure(.breakerOpen(refusal))
+        case .refused(let refusal):
+            let state = await breakers.glance(at: refusal.key).state
+            await refusals?.note(order.breaker, .breakerOpen, state)
+            return .failure(.breakerOpen(refusal))
         }
         let job = Job(order, deadline: start.advanced(by: order.deadline), begun)
         await told(.start, order)
@@ -197,7 +208,8 @@ package actor Creations: LoopBound {
         case .success(let made):
             await breakers.settle(ticket, .succeeded, took: took)
             await told(
-                .success(sandboxID: made.answer.id, attempt: job.attempts, took: took), order)
+                .success(sandboxID: made.answer.id, attempt: job.attempts, took: took), order,
+                template: made.sandbox.template)
             return .success(
                 CreatedSandbox(
                     sandbox: made.sandbox, answer: made.answer, attempts: job.attempts,
@@ -211,12 +223,15 @@ package actor Creations: LoopBound {
         }
     }
 
-    private func told(_ step: CreationEvent.Step, _ order: CreationOrder) async {
+    /// - Parameter template: the one that was tried, where it is not the one that was asked for.
+    private func told(
+        _ step: CreationEvent.Step, _ order: CreationOrder, template: String? = nil
+    ) async {
         tell(
             .creation(
                 CreationEvent(
                     step: step, tenant: order.tenant, region: order.target.region,
-                    template: order.choice.template, framework: order.choice.framework,
+                    template: template ?? order.choice.template, framework: order.choice.framework,
                     breaker: await breakers.glance(at: order.breaker).state,
                     traceID: order.traceID, at: .now)))
     }
@@ -362,7 +377,8 @@ package actor Creations: LoopBound {
         } catch {
             await lost(sandbox, error, job.order.target.account)
             await told(
-                .failure(attempt: attempt, error: error.words, took: .now - sentAt), job.order)
+                .failure(attempt: attempt, error: error.words, took: .now - sentAt), job.order,
+                template: choice.template)
             return .failure(error)
         }
     }

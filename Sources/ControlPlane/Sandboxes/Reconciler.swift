@@ -216,6 +216,7 @@ package struct Reconciler: Job {
                 try await store.addOrphan(sandbox, in: pass.target.region, of: pass.tenant)
             }
             report.killed += 1
+            tell(.sandboxReaped(told(sandbox.id, row?.template, .leaked, pass)))
         }
     }
 
@@ -250,10 +251,23 @@ package struct Reconciler: Job {
                 row.id, of: pass.tenant, to: isExpired ? .stopped : .lost,
                 why: isExpired ? .expired : .missing, from: [row.state]) != nil
             {
-                if isExpired { report.expired += 1 } else { report.lost += 1 }
+                if isExpired {
+                    report.expired += 1
+                } else {
+                    report.lost += 1
+                    tell(.sandboxLost(told(id, row.template, .missing, pass)))
+                }
             }
         default: break
         }
+    }
+
+    private func told(
+        _ id: String, _ template: String?, _ reason: SandboxReason, _ pass: Pass
+    ) -> Event.FoundSandbox {
+        Event.FoundSandbox(
+            tenant: pass.tenant, region: pass.target.region, sandboxID: id, template: template,
+            reason: reason)
     }
 
     private func isMissedTwice(

@@ -50,6 +50,7 @@ package struct CleanupJob: Job {
             let hours = try await delete(
                 .usageHourClean, [.int8(settings.rollUpRetention.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
+            let writers = try await delete(.eventWriterClean, [], pipeline)
             let tries = try await drop("attempt", keep: settings.attemptRetention, pipeline)
             let moves = try await delete(
                 .breakerEventClean, [.int8(settings.breakerEventRetention.milliseconds)], pipeline)
@@ -67,7 +68,7 @@ package struct CleanupJob: Job {
                 ("usagePartitions", usage), ("longUsagePartitions", long),
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
-                ("eventPartitions", events), ("attemptPartitions", tries), ("breakerEvents", moves),
+                ("eventPartitions", events), ("eventWriters", writers), ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("sandboxes", sandboxes), ("sandboxRequests", requests),
                 ("idempotencyRows", replies), ("tasks", tasks),
                 ("creationLeases", leases), ("sessions", sessions), ("accounts", accounts),
@@ -191,6 +192,17 @@ extension Statement {
             DELETE FROM refund WHERE (tenant_id, op, at, request_id) IN (
                 SELECT tenant_id, op, at, request_id FROM refund
                 WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    /// Of instances that are gone: none sends a batch again after so long.
+    fileprivate static let eventWriterClean = Statement(
+        "event_writer_clean",
+        """
+        WITH gone AS (
+            DELETE FROM event_writer WHERE id IN (
+                SELECT id FROM event_writer
+                WHERE  at < clock_timestamp() - interval '7 days' ORDER BY id LIMIT $1)
             RETURNING 1)
         SELECT count(*) FROM gone
         """)

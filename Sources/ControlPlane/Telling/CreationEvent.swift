@@ -6,7 +6,8 @@ package import Postgres
 package struct CreationEvent: Sendable {
     package enum Step: Sendable {
         case start
-        case success(sandboxID: String, attempt: Int, took: Duration)
+        /// - Parameter sandboxID: nil: whoever made it did not say.
+        case success(sandboxID: String?, attempt: Int, took: Duration)
         /// One failed try.
         case failure(attempt: Int, error: String, took: Duration)
         /// All is tried.
@@ -16,11 +17,26 @@ package struct CreationEvent: Sendable {
     package let step: Step
     package let tenant: Tenant.ID
     package let region: String
-    package let template: String
+    /// Nil, as the framework: whoever makes it did not say.
+    package let template: String?
     package let framework: String?
     package let breaker: BreakerMachine.State
     package let traceID: String?
     package let at: Timestamp
+
+    package init(
+        step: Step, tenant: Tenant.ID, region: String, template: String?, framework: String?,
+        breaker: BreakerMachine.State, traceID: String?, at: Timestamp
+    ) {
+        self.step = step
+        self.tenant = tenant
+        self.region = region
+        self.template = template
+        self.framework = framework
+        self.breaker = breaker
+        self.traceID = traceID
+        self.at = at
+    }
 
     var name: String {
         switch step {
@@ -45,12 +61,12 @@ package struct CreationEvent: Sendable {
         case .start: fields += place
         case .success(let id, let attempt, let took):
             fields += [
-                ("sandboxId", .text(id)), ("template", .text(template)),
+                ("sandboxId", orNull(id)), ("template", orNull(template)),
                 ("attempt", .integer(Int64(attempt))), ("duration", .integer(took.milliseconds)),
             ]
         case .failure(let attempt, let error, let took):
             fields += [
-                ("template", .text(template)), ("attempt", .integer(Int64(attempt))),
+                ("template", orNull(template)), ("attempt", .integer(Int64(attempt))),
                 ("error", .text(error)), ("duration", .integer(took.milliseconds)),
             ]
         case .criticalFailure(let error): fields += place + [("error", .text(error))]
@@ -65,8 +81,10 @@ package struct CreationEvent: Sendable {
 
     private var place: [(name: String, value: Event.Value)] {
         [
-            ("framework", framework.map { .text($0) } ?? .json("null")),
-            ("template", .text(template)), ("circuitBreakerState", .text(breaker.rawValue)),
+            ("framework", orNull(framework)), ("template", orNull(template)),
+            ("circuitBreakerState", .text(breaker.rawValue)),
         ]
     }
 }
+
+private func orNull(_ text: String?) -> Event.Value { text.map { .text($0) } ?? .json("null") }

@@ -23,9 +23,41 @@ package enum Event: Sendable {
     case tryFinished(RetryExecutor.Subject, TryRecord)
     /// One of the original's events of creating a sandbox, with its names.
     case creation(CreationEvent)
+    /// Creations that were refused before they began, added up.
+    case creationsRefused(RefusalEvent)
+    /// `sandbox_health_check_ok` or `sandbox_health_check_failed`.
+    case healthChecked(HealthCheckEvent)
+    /// One that should be there and is not, by two complete lists and a look at itself.
+    case sandboxLost(FoundSandbox)
+    /// One that should not be there, and is killed: ours without a row, or over already.
+    case sandboxReaped(FoundSandbox)
+    /// Acquires of an operation that were denied, added up.
+    case rateLimitDenied(tenant: Tenant.ID, operation: String, calls: Int64, units: Int64)
     /// More to kill at a provider than the reaper's budget: none was killed.
     case reaperHeldBack(tenant: Tenant.ID, region: String, count: Int, live: Int)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
+
+    /// What the comparison with a provider's list found.
+    package struct FoundSandbox: Hashable, Sendable {
+        package let tenant: Tenant.ID
+        package let region: String
+        /// The provider's id.
+        package let sandboxID: String
+        /// Nil: nobody knows any more.
+        package let template: String?
+        package let reason: SandboxReason
+
+        package init(
+            tenant: Tenant.ID, region: String, sandboxID: String, template: String?,
+            reason: SandboxReason
+        ) {
+            self.tenant = tenant
+            self.region = region
+            self.sandboxID = sandboxID
+            self.template = template
+            self.reason = reason
+        }
+    }
 
     package enum Level: String, Sendable { case info, warning, error }
 
@@ -49,6 +81,11 @@ package enum Event: Sendable {
         case .breakerMoved: "breaker_moved"
         case .tryFinished: "try_finished"
         case .creation(let event): event.name
+        case .creationsRefused: "sandbox_create_refused"
+        case .healthChecked(let event): event.name
+        case .sandboxLost: "sandbox_lost"
+        case .sandboxReaped: "sandbox_reaped"
+        case .rateLimitDenied: "rate_limit_denied"
         case .reaperHeldBack: "reaper_held_back"
         case .audited: "audited"
         }
@@ -56,7 +93,11 @@ package enum Event: Sendable {
 
     /// Of its line in the log.
     package var message: String {
-        if case .creation(let event) = self { "[E2B_METRICS] \(event.name)" } else { name }
+        switch self {
+        case .creation, .creationsRefused: "[E2B_METRICS] \(name)"
+        case .healthChecked(let event): "[E2B_METRICS] \(event.message)"
+        default: name
+        }
     }
 
     package var level: Level {
@@ -66,6 +107,8 @@ package enum Event: Sendable {
         case .requestFailed, .reaperHeldBack: .error
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
         case .creation(let event): event.level
+        case .healthChecked(let event): event.level
+        case .creationsRefused, .sandboxLost, .sandboxReaped: .warning
         case .tryFinished(_, let record): record.outcome == .failed ? .warning : .info
         default: .info
         }
@@ -103,6 +146,8 @@ package enum Event: Sendable {
         case .breakerMoved(let key, let move):
             [
                 ("tenant", .text(key.tenant.description)), ("breaker", .text(key.id)),
+                ("name", .text(key.name)), ("region", .text(key.region)),
+                ("circuitBreakerState", .text(move.effectiveState.rawValue)),
                 ("from", .text(move.from)), ("to", .text(move.to)),
                 ("cause", .text(move.cause.rawValue)), ("generation", .integer(move.generation)),
                 ("failureCount", .integer(Int64(move.failureCount))),
@@ -117,6 +162,20 @@ package enum Event: Sendable {
             ] + (record.kind.map { [("kind", .text($0.rawValue))] } ?? [])
                 + (record.wait.map { [("waitMs", .integer($0.milliseconds))] } ?? [])
         case .creation(let event): event.fields
+        case .creationsRefused(let event): event.fields
+        case .healthChecked(let event): event.fields
+        case .sandboxLost(let sandbox), .sandboxReaped(let sandbox):
+            [
+                ("tenant", .text(sandbox.tenant.description)), ("region", .text(sandbox.region)),
+                ("sandboxId", .text(sandbox.sandboxID)),
+                ("template", sandbox.template.map { .text($0) } ?? .json("null")),
+                ("reason", .text(sandbox.reason.rawValue)),
+            ]
+        case .rateLimitDenied(let tenant, let operation, let calls, let units):
+            [
+                ("tenant", .text(tenant.description)), ("operation", .text(operation)),
+                ("deniedCalls", .integer(calls)), ("deniedUnits", .integer(units)),
+            ]
         case .reaperHeldBack(let tenant, let region, let count, let live):
             [
                 ("tenant", .text(tenant.description)), ("region", .text(region)),

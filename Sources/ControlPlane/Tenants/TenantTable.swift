@@ -96,7 +96,9 @@ package struct TenantTable: Sendable {
         rollUp("usage_minute", "minute"), rollUp("usage_hour", "hour"),
         TenantTable(
             name: "event", key: [("at", .timestamptz), ("id", .uuid)], removal: .chunks,
-            export: .lines("event", ["id", "at", "name", "fields"])),
+            export: .lines(
+                "event", ["id", "at", "name", "fields"],
+                hidden: ["region", "sandbox_id", "breaker_state"])),
         TenantTable(
             name: "breaker", key: [("id", .text)], removal: .chunks,
             export: .lines(

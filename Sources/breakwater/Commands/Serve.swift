@@ -63,7 +63,7 @@ struct Serve: AsyncParsableCommand {
         let settings = try options.settings()
         let tell = makeTell(level: settings.logLevel)
         do {
-            try await Service(settings: settings, tell: tell).run()
+            try await Service(settings: settings, log: tell).run()
         } catch {
             print("breakwater: \(describe(error))", to: .standardError)
             throw ExitCode(1)

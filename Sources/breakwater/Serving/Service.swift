@@ -11,6 +11,14 @@ import UnixSignals
 struct Service: Sendable {
     let settings: Settings
     let tell: Tell
+    private let buffer: EventBuffer
+
+    /// - Parameter log: where events go beside the table.
+    init(settings: Settings, log: @escaping Tell) {
+        self.settings = settings
+        buffer = EventBuffer(capacity: settings.eventWriter.capacity)
+        tell = buffer.after(log)
+    }
 
     /// Serves until a signal, then stops from the outside in: not ready, no new connections, answers
     /// in hand, batches, connections to the database, a private cluster.
@@ -71,12 +79,15 @@ struct Service: Sendable {
         let scheduler = Scheduler(
             on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
+        let events = EventService(settings, database, buffer, on: jobLoop)
         let fleetJobs = workers[0].fleetJobs(settings, tell)
         let fleetScheduler = Scheduler(
             on: jobLoop, fleetJobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
         let page: @Sendable () async -> String = {
-            await Self.metrics(workers, [scheduler, fleetScheduler], isDatabaseUp: readiness.reason == nil)
+            await Self.metrics(
+                workers, [scheduler, fleetScheduler], events.metrics(),
+                isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
         var api = settings.api
@@ -85,8 +96,8 @@ struct Service: Sendable {
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
-                sandboxes: worker.sandboxes,
-                pipeline: worker.reads, jobs: (jobs + fleetJobs).map { JobSchedule($0) }, settings: api,
+                sandboxes: worker.sandboxes, events: events.hub, pipeline: worker.reads,
+                jobs: (jobs + fleetJobs).map { JobSchedule($0) }, settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
@@ -99,6 +110,7 @@ struct Service: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             let background = jobLoop
             group.addTask(executorPreference: background) { await jobPipeline.run() }
+            group.addTask(executorPreference: background) { await events.run() }
             group.addTask(executorPreference: background) { await hints?.run() }
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
@@ -106,6 +118,7 @@ struct Service: Sendable {
             group.addTask(executorPreference: background) { await fleetScheduler.run() }
             await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
             await jobPipeline.close()
+            await events.close()
             group.cancelAll()
         }
         for worker in workers { worker.loop.stop() }
@@ -180,7 +193,8 @@ struct Service: Sendable {
     }
 
     private static func metrics(
-        _ workers: [Worker], _ schedulers: [Scheduler], isDatabaseUp: Bool
+        _ workers: [Worker], _ schedulers: [Scheduler], _ events: EventMetrics,
+        isDatabaseUp: Bool
     ) async -> String {
         var ledgers: [Ledger.Counters] = []
         var breakers: [Breakers.Counters] = []
@@ -198,7 +212,7 @@ struct Service: Sendable {
         for scheduler in schedulers { runs.merge(await scheduler.runs) { $1 } }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            attempts: attempts, budgets: budgets, outbound: outbound, isDatabaseUp: isDatabaseUp,
+            attempts: attempts, budgets: budgets, outbound: outbound, events: events, isDatabaseUp: isDatabaseUp,
             jobRuns: runs, build: Build.facts)
     }
 

@@ -20,6 +20,7 @@ struct Worker: Sendable {
     /// To providers and webhooks.
     let outbound: HTTPClient
     let creations: Creations
+    let refusals: Refusals
     let sandboxes: Sandboxes
     let tasks: SandboxTasks
     let metrics = LoopMetrics()
@@ -45,7 +46,8 @@ struct Worker: Sendable {
         reads = pipeline("reads")
         keys = KeyCache(
             on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
-        ledger = Ledger(on: loop, writes: writes, reads: reads, settings: settings.ledger)
+        ledger = Ledger(
+            on: loop, writes: writes, reads: reads, settings: settings.ledger, tell: tell)
         breakers = Breakers(
             on: loop, pipeline: reads, instance: instance, settings: settings.breakers,
             hints: hints, tell: tell)
@@ -56,16 +58,17 @@ struct Worker: Sendable {
         )
         budget = CreationBudget(on: loop, pipeline: reads, settings: settings.budget)
         regions = RegionCache(on: loop, pipeline: reads, budget: budget)
+        refusals = Refusals(on: loop, tell: tell)
         attempts = Attempts(
             on: loop, pipeline: reads, ledger: ledger, breakers: breakers, regions: regions,
             budget: budget, budgets: budgets, retries: retries, classifier: classifier,
-            settings: settings.attempts, tell: tell)
+            settings: settings.attempts, refusals: refusals, tell: tell)
         outbound = try HTTPClient(on: loop, settings.outbound)
         creations = Creations(
             on: loop, pipeline: reads, instance: instance,
             providers: SandboxProviders(on: loop, outbound), ledger: ledger, breakers: breakers,
             budget: budget, budgets: budgets, retries: retries, classifier: classifier,
-            settings: settings.creations, tell: tell)
+            settings: settings.creations, refusals: refusals, tell: tell)
         let targets = RegionTargets(regions, secrets, reads)
         sandboxes = Sandboxes(
             creations, targets: targets, breakers: breakers, pipeline: reads,
@@ -96,6 +99,7 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await ledger.run() }
             group.addTask(executorPreference: loop) { await breakers.run() }
             group.addTask(executorPreference: loop) { await attempts.run() }
+            group.addTask(executorPreference: loop) { await refusals.run() }
             group.addTask(executorPreference: loop) { await budget.run() }
             group.addTask(executorPreference: loop) { await regions.run() }
             group.addTask(executorPreference: loop) { await creations.run() }
@@ -106,7 +110,9 @@ struct Worker: Sendable {
                 tell(.serviceStopping(reason: "a listener failed: \(error)"))
             }
             await ledger.flushDenials()
+            await ledger.tellDenials()
             await attempts.flush()
+            await refusals.flush()
             await outbound.close()
             for pipeline in writes + [reads] { await pipeline.close() }
             group.cancelAll()

@@ -41,6 +41,8 @@ struct Settings: Sendable {
     var sandboxes = Sandboxes.Settings()
     var sandboxTasks = SandboxTasks.Settings()
     var reconciler = Reconciler.Settings()
+    var eventWriter = EventWriter.Settings()
+    var events = EventHub.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
     var classifier = Classifier.Settings()
@@ -66,6 +68,7 @@ extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] =
         service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries + sandboxTable
+        + eventTable
 
     private static let service: [Setting] = [
         Setting(
@@ -270,9 +273,6 @@ extension Settings {
         .duration(
             "cleanup.intervalS", \.cleanup.interval, 1...86_400,
             "pause between two scheduled cleanups"),
-        .duration(
-            "events.retentionS", \.cleanup.eventRetention, 3600...315_360_000,
-            "how long events are kept"),
         .duration(
             "tasks.retentionS", \.cleanup.taskRetention, 60...315_360_000,
             "how long ended tasks are kept"),
