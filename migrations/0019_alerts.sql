@@ -99,7 +99,7 @@ CREATE TABLE alert_notification (
     alert_tenant uuid,
     alert_id     uuid,
     number       int NOT NULL,
-    type         text NOT NULL,
+    event        text NOT NULL,
     body         jsonb NOT NULL,
     created_at   timestamptz NOT NULL,
     not_before   timestamptz NOT NULL,
@@ -119,6 +119,7 @@ CREATE TABLE alert_notification (
 );
 COMMENT ON TABLE alert_notification IS 'The outbox: written with the move that it tells, sent at least once, always under its id.';
 COMMENT ON COLUMN alert_notification.id IS 'Random (version 4), as Sentry asks of an event_id; a webhook''s webhook-id.';
+COMMENT ON COLUMN alert_notification.event IS 'The body''s type.';
 COMMENT ON COLUMN alert_notification.number IS 'The alert''s count of notifications: they are sent in this order.';
 COMMENT ON COLUMN alert_notification.dead_at IS 'Given up: the tries are used up, or the channel''s queue was full.';
 CREATE INDEX alert_notification_due ON alert_notification (not_before)

@@ -38,7 +38,7 @@ extension WrongCalls {
                                started_at, fired_at, resolved_at, updated_at)
             VALUES ('\(tenant)', '\(alert)', 'breaker-open', 'info', '{}', 'a', 'resolved', 1, 1,
                     now(), now(), now(), now());
-            INSERT INTO alert_notification (tenant_id, id, channel_id, number, type, body, created_at, not_before)
+            INSERT INTO alert_notification (tenant_id, id, channel_id, number, event, body, created_at, not_before)
             VALUES ('\(tenant)', '\(waiting)', '\(made?["id"]?.text ?? "")', 0, 'alert.firing', '{}', now(),
                     now() + interval '1 day');
             """)

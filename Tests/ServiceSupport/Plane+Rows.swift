@@ -116,7 +116,7 @@ extension Plane {
             "md5($1::text || g.n)::uuid, $2, 'slack', 'a.example', '\\x01', 'info', '{}', false, true, 'system'"
         ),
         "alert_notification": (
-            "channel_id, number, type, body, created_at, not_before",
+            "channel_id, number, event, body, created_at, not_before",
             "md5($1::text || g.n)::uuid, 0, 'alert.test', jsonb_build_object('who', $2), now(), now()"
         ),
         "alert_silence": (

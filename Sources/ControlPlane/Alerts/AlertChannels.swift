@@ -224,7 +224,7 @@ package struct AlertNotification: Hashable, Sendable {
     init(_ row: Row) throws(PostgresError) {
         id = try row.uuid("id")
         alert = try row.uuidIfPresent("alert_id")
-        type = try row.text("type")
+        type = try row.text("event")
         createdAt = try row.timestamp("created_at")
         attempts = try row.int32("attempts")
         sentAt = try row.timestampIfPresent("sent_at")

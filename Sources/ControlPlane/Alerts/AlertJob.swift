@@ -47,7 +47,7 @@ package struct AlertJob: Job {
         } catch {
             throw .postgres(error)
         }
-        CrashPoint.alertDecided.reached()
+        if !result.notices.isEmpty { CrashPoint.alertDecided.reached() }
         for (alert, from) in result.moves { tell(.alertMoved(alert, from: from)) }
         return report([
             ("fired", result.moves.count { $0.alert.state == .firing }),
@@ -199,7 +199,7 @@ extension Statement {
     fileprivate static let alertsTell = Statement(
         "alerts_tell",
         """
-        INSERT INTO alert_notification (tenant_id, channel_id, alert_tenant, alert_id, number, type, body,
+        INSERT INTO alert_notification (tenant_id, channel_id, alert_tenant, alert_id, number, event, body,
                                         created_at, not_before, dead_at, last_error)
         SELECT c.tenant_id, c.id, i.tenant_id, i.alert_id, i.number,
                CASE i.cause WHEN 'resolved' THEN 'alert.resolved' ELSE 'alert.firing' END, i.body, $2, $2,
@@ -230,10 +230,10 @@ extension Statement {
             AND   (c.heartbeat_at IS NULL OR c.heartbeat_at <= $1 - c.heartbeat_s * interval '1 second')
             AND    NOT EXISTS (
                 SELECT FROM alert_notification AS n
-                WHERE  n.tenant_id = c.tenant_id AND n.channel_id = c.id AND n.type = 'alert.heartbeat'
+                WHERE  n.tenant_id = c.tenant_id AND n.channel_id = c.id AND n.event = 'alert.heartbeat'
                 AND    n.sent_at IS NULL AND n.dead_at IS NULL)
             RETURNING c.tenant_id, c.id)
-        INSERT INTO alert_notification (tenant_id, channel_id, number, type, body, created_at, not_before)
+        INSERT INTO alert_notification (tenant_id, channel_id, number, event, body, created_at, not_before)
         SELECT tenant_id, id, 0, 'alert.heartbeat', $2, $1, $1 FROM due
         """)
 

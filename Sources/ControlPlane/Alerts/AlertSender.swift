@@ -19,8 +19,8 @@ package actor AlertSender: LoopBound {
         package var backoff: Duration = .seconds(5)
         package var maxBackoff: Duration = .seconds(3600)
 
-        /// How long a notification is this instance's: longer than a call.
-        var lease: Duration { call + .seconds(30) }
+        /// How long a notification is this instance's: longer than a call and what is written of it.
+        var lease: Duration { call * 2 + .seconds(5) }
 
         package init() {}
     }

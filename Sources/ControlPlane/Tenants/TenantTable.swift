@@ -174,7 +174,7 @@ package struct TenantTable: Sendable {
             export: .lines(
                 "alertNotification",
                 [
-                    "id", "channel_id", "alert_tenant", "alert_id", "number", "type", "body",
+                    "id", "channel_id", "alert_tenant", "alert_id", "number", "event", "body",
                     "created_at", "not_before", "attempts", "fence", "holder", "lease_until",
                     "last_status", "last_error", "sent_at", "dead_at",
                 ])),

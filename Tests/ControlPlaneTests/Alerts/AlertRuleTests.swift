@@ -92,7 +92,7 @@ struct Trouble: Sendable, CustomTestStringConvertible {
         INSERT INTO alert_channel (tenant_id, id, name, kind, host, target, min_severity, rules, all_tenants,
                                    enabled, updated_by)
         VALUES ({T}, '00000000-0000-4000-8000-000000000001', 'a', 'slack', 'a', '', 'critical', '{none}', false, true, 'system');
-        INSERT INTO alert_notification (tenant_id, channel_id, number, type, body, created_at, not_before, dead_at)
+        INSERT INTO alert_notification (tenant_id, channel_id, number, event, body, created_at, not_before, dead_at)
         SELECT {T}, id, 0, 'alert.firing', '{}', {N}, {N}, {N} - interval '\(minutes) minutes'
         FROM   alert_channel;
         """
