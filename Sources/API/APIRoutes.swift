@@ -11,4 +11,5 @@ package func apiRoutes(_ services: Services) -> [Route] {
         + TenantLifeRoutes(endpoint: endpoint).all + RegionRoutes(endpoint: endpoint).all
         + SecretRoutes(endpoint: endpoint).all + SessionRoutes(endpoint: endpoint).all
         + OverviewRoutes(endpoint: endpoint).all + EventRoutes(endpoint: endpoint).all
+        + AlertRoutes(endpoint: endpoint).all + AlertChannelRoutes(endpoint: endpoint).all
 }

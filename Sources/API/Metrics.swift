@@ -117,6 +117,7 @@ package struct MetricsPage {
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
         attempts: [Attempts.Counters], budgets: [CreationBudget.Counters] = [],
         outbound: [HTTPClient.Counters] = [], events: EventMetrics = EventMetrics(),
+        alerts: [AlertSender.Counters] = [],
         isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
         build: [(name: String, value: String)]
     ) -> String {
@@ -130,6 +131,7 @@ package struct MetricsPage {
         page.budgets(budgets)
         page.outbound(outbound)
         page.events(events)
+        page.alerts(alerts)
         page.family("breakwater_database_up", "gauge", "1 while every loop has its connections.")
         page.sample("breakwater_database_up", [], isDatabaseUp ? 1 : 0)
         page.family("breakwater_job_runs_total", "counter", "Runs of scheduled jobs here.")
@@ -275,6 +277,21 @@ package struct MetricsPage {
             sample(
                 "breakwater_creation_budget_\(name)_total", [],
                 loops.reduce(0) { $0 + $1[keyPath: count] })
+        }
+    }
+
+    private mutating func alerts(_ senders: [AlertSender.Counters]) {
+        family(
+            "breakwater_alert_notifications_total", "counter",
+            "Tries to tell a channel of an alert, by how they ended.")
+        for channel in AlertChannel.Kind.allCases {
+            for outcome in AlertSender.Counters.Outcome.allCases {
+                let key = AlertSender.Counters.Key(channel: channel, outcome: outcome)
+                sample(
+                    "breakwater_alert_notifications_total",
+                    [("channel", channel.rawValue), ("outcome", outcome.rawValue)],
+                    senders.reduce(0) { $0 + $1.notifications[key, default: 0] })
+            }
         }
     }
 

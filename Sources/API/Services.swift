@@ -15,6 +15,8 @@ package struct Services: Sendable {
     package let sandboxes: Sandboxes
     /// The instance's, which all loops share.
     package let events: EventHub
+    /// For tests of channels.
+    package let alertSender: AlertSender
     /// Short reads and administrative transactions.
     package let pipeline: Pipeline
     package let directory: Directory
@@ -32,6 +34,7 @@ package struct Services: Sendable {
     package init(
         keys: KeyCache, ledger: Ledger, breakers: Breakers, attempts: Attempts,
         regions: RegionCache, budget: CreationBudget, sandboxes: Sandboxes, events: EventHub,
+        alertSender: AlertSender,
         pipeline: Pipeline, jobs: [JobSchedule], settings: APISettings = APISettings(),
         classifier: Classifier = Classifier(), retries: RetryPolicy = RetryPolicy(),
         readiness: Readiness, secrets: SecretBox = SecretBox(nil),
@@ -45,6 +48,7 @@ package struct Services: Sendable {
         self.budget = budget
         self.sandboxes = sandboxes
         self.events = events
+        self.alertSender = alertSender
         self.pipeline = pipeline
         directory = Directory(pipeline)
         overviews = Overviews(on: pipeline.loop, pipeline: pipeline, breakers: breakers)

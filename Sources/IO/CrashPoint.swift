@@ -25,6 +25,10 @@ package enum CrashPoint: String, Sendable {
     case sandboxBound = "sandbox.bound"
     /// It has the wanted life; its caller does not know of it.
     case sandboxExtended = "sandbox.extended"
+    /// Alerts and what is to be told of them are committed; nothing is sent.
+    case alertDecided = "alert.decided"
+    /// A receiver has taken a notification; no row says so.
+    case alertSent = "alert.sent"
 
     #if DEBUG
         private struct Plan {

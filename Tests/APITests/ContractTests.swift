@@ -24,6 +24,7 @@ import Testing
                 keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
                 attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
                 sandboxes: plane.sandboxes, events: plane.events,
+                alertSender: plane.alertSender,
                 pipeline: plane.reads, jobs: [],
                 readiness: Readiness(), metricsPage: { "" }, tell: { _ in })
             return Set(

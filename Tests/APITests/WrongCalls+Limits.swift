@@ -24,6 +24,13 @@ extension WrongCalls {
             try await call("rotateSecrets", "POST", "/v1/admin/secrets/rotate", "{}")
             try await call(
                 "putTenantRegion", "PUT", "/v1/admin/tenants/\(tenant)/regions/eu", Self.region)
+            try await call(
+                "createAlertChannel", "POST", "/v1/alert-channels", Self.channel("a"))
+            let made = try await AlertChannels(plane.reads, plane.secrets).create(
+                Self.channelDraft, of: .fleet, by: .system)
+            try await call(
+                "changeAlertChannel", "PATCH", "/v1/alert-channels/\(made.value.id)",
+                #"{"url":"https://a.example/other"}"#)
         }
         var deadlines = HTTPDeadlines()
         deadlines.head = .milliseconds(20)
@@ -85,7 +92,8 @@ extension WrongCalls {
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
-            sandboxes: plane.sandboxes, events: plane.events, pipeline: plane.reads, jobs: [],
+            sandboxes: plane.sandboxes, events: plane.events,
+            alertSender: plane.alertSender, pipeline: plane.reads, jobs: [],
             settings: settings,
             readiness: readiness, metricsPage: { "" }, tell: { _ in })
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))

@@ -45,6 +45,8 @@ extension WrongCalls {
         try await byTenants(
             Caller(calls: self, address: address, key: served.operatorKey), tenant)
 
+        try await byAlerts(caller, tenant, served.plane.url)
+
         let (_, homeless) = try await served.tenant([.sandbox])
         try await Caller(calls: self, address: address, key: homeless.key)(
             "createSandbox", "POST", "/v1/sandboxes", #"{"template":"base"}"#)

@@ -104,6 +104,25 @@ extension Plane {
             "id, number, at, ended_at, operation, breaker, outcome, duration_ms",
             "gen_random_uuid(), 1, \(at), \(at), $2, 'e2b:r:create', 'succeeded', g.n"
         ),
+        "alert_rule": (
+            "name, rule, updated_by", "'r' || g.n, jsonb_build_object('kind', 'quota_used'), $2"
+        ),
+        "alert": (
+            "id, rule, severity, labels, fingerprint, state, value, threshold, started_at, updated_at",
+            "gen_random_uuid(), $2, 'info', '{}', $2 || g.n, 'pending', 1, 1, now(), now()"
+        ),
+        "alert_channel": (
+            "id, name, kind, host, target, min_severity, rules, all_tenants, enabled, updated_by",
+            "md5($1::text || g.n)::uuid, $2, 'slack', 'a.example', '\\x01', 'info', '{}', false, true, 'system'"
+        ),
+        "alert_notification": (
+            "channel_id, number, event, body, created_at, not_before",
+            "md5($1::text || g.n)::uuid, 0, 'alert.test', jsonb_build_object('who', $2), now(), now()"
+        ),
+        "alert_silence": (
+            "id, labels, ends_at, reason, author",
+            "gen_random_uuid(), '{}', now() + interval '1 day', $2, 'system'"
+        ),
         "audit_entry": ("id, actor, action, target", "gen_random_uuid(), 'system', 'test', $2"),
         "idempotency": (
             "key_hash, request_hash, expires_at",

@@ -31,6 +31,7 @@ package struct Plane: Sendable {
     package let eventWriter: EventWriter
     package let events: EventHub
     package let refusals: Refusals
+    package let alertSender: AlertSender
     /// Seals secrets with a key of the tests'.
     package let secrets: SecretBox
     /// The clock that the ledger is given; nil: the database's own.
@@ -146,6 +147,8 @@ package struct Plane: Sendable {
             providers: SandboxProviders(on: loop, http), ledger: ledger,
             breakers: self.breakers, budget: budget, budgets: RetryBudgetKeeper(on: loop),
             refusals: refusals, tell: tell)
+        alertSender = AlertSender(
+            on: loop, pipeline: reads, instance: "test-\(UUID.v7())", secrets: secrets, client: http)
         sandboxes = Sandboxes(
             creations, targets: RegionTargets(regions, secrets, reads), breakers: self.breakers,
             pipeline: reads)

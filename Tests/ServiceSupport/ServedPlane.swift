@@ -2,6 +2,7 @@ package import API
 package import ControlPlane
 package import HTTP
 import IO
+import Outbound
 import Postgres
 
 /// A plane with the API in front of it, over a real socket.
@@ -26,13 +27,14 @@ package struct Served: Sendable {
     ) async throws -> Answer {
         let readiness = Readiness()
         let metrics = LoopMetrics()
-        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob(), TenantRemovalJob()]
+        let jobs: [any Job] = [CleanupJob(), PartitionsJob(), RollUpJob(), TenantRemovalJob(), AlertJob()]
         let scheduler = Scheduler(
             on: plane.loop, jobs, pipeline: plane.reads, instance: "test", tell: { _ in })
         let services = Services(
             keys: plane.keys, ledger: plane.ledger, breakers: plane.breakers,
             attempts: plane.attempts, regions: plane.regions, budget: plane.budget,
-            sandboxes: plane.sandboxes, events: plane.events, pipeline: plane.reads,
+            sandboxes: plane.sandboxes, events: plane.events,
+            alertSender: plane.alertSender, pipeline: plane.reads,
             jobs: jobs.map { JobSchedule($0) }, settings: settings, readiness: readiness,
             secrets: plane.secrets,
             metricsPage: {
@@ -42,7 +44,8 @@ package struct Served: Sendable {
                     attempts: [await plane.attempts.counters], events: EventMetrics(
                         buffer: plane.buffer.counters, waiting: plane.buffer.count,
                         writer: await plane.eventWriter.counters,
-                        hub: await plane.events.counters), isDatabaseUp: true,
+                        hub: await plane.events.counters),
+                    alerts: [await plane.alertSender.counters], isDatabaseUp: true,
                     jobRuns: await scheduler.runs, build: [("version", "test")])
             }, tell: { _ in })
         let routes = apiRoutes(services)

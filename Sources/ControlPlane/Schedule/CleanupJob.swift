@@ -23,6 +23,8 @@ package struct CleanupJob: Job {
         /// Of sandboxes and requests, after their end.
         package var sandboxRetention: Duration = .seconds(90 * 86_400)
         package var taskRetention: Duration = .seconds(7 * 86_400)
+        /// Of alerts that are over, notifications, and silences that have ended.
+        package var alertRetention: Duration = .seconds(90 * 86_400)
         /// Rows of one statement where rows are deleted one by one.
         package var chunk = 5_000
 
@@ -61,6 +63,11 @@ package struct CleanupJob: Job {
             let replies = try await delete(.idempotencyClean, [], pipeline)
             let tasks = try await delete(
                 .taskClean, [.int8(settings.taskRetention.milliseconds)], pipeline)
+            var alerts = 0
+            for statement in [Statement.alertClean, .alertNotificationClean, .alertSilenceClean] {
+                alerts += try await delete(
+                    statement, [.int8(settings.alertRetention.milliseconds)], pipeline)
+            }
             let leases = try await delete(.creationLeaseClean, [], pipeline)
             let sessions = try await delete(.sessionClean, [], pipeline)
             let accounts = try await delete(.accountClean, [], pipeline)
@@ -70,7 +77,7 @@ package struct CleanupJob: Job {
                 ("hourRows", hours),
                 ("eventPartitions", events), ("eventWriters", writers), ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("sandboxes", sandboxes), ("sandboxRequests", requests),
-                ("idempotencyRows", replies), ("tasks", tasks),
+                ("idempotencyRows", replies), ("tasks", tasks), ("alerts", alerts),
                 ("creationLeases", leases), ("sessions", sessions), ("accounts", accounts),
             ])
         } catch {
@@ -285,6 +292,40 @@ extension Statement {
             RETURNING id),
         used AS (DELETE FROM creation_budget WHERE account IN (SELECT id FROM gone)),
         held AS (DELETE FROM creation_lease WHERE account IN (SELECT id FROM gone))
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let alertClean = Statement(
+        "alert_clean",
+        """
+        WITH gone AS (
+            DELETE FROM alert WHERE (tenant_id, id) IN (
+                SELECT tenant_id, id FROM alert
+                WHERE  state = 'resolved' AND resolved_at < clock_timestamp() - $1 * interval '1 millisecond'
+                ORDER  BY resolved_at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    /// Those that wait are sent or given up long before.
+    fileprivate static let alertNotificationClean = Statement(
+        "alert_notification_clean",
+        """
+        WITH gone AS (
+            DELETE FROM alert_notification WHERE (tenant_id, id) IN (
+                SELECT tenant_id, id FROM alert_notification
+                WHERE  created_at < clock_timestamp() - $1 * interval '1 millisecond'
+                ORDER  BY created_at LIMIT $2)
+            RETURNING 1)
+        SELECT count(*) FROM gone
+        """)
+    fileprivate static let alertSilenceClean = Statement(
+        "alert_silence_clean",
+        """
+        WITH gone AS (
+            DELETE FROM alert_silence WHERE (tenant_id, id) IN (
+                SELECT tenant_id, id FROM alert_silence
+                WHERE  ends_at < clock_timestamp() - $1 * interval '1 millisecond'
+                ORDER  BY ends_at LIMIT $2)
+            RETURNING 1)
         SELECT count(*) FROM gone
         """)
     fileprivate static let taskClean = Statement(

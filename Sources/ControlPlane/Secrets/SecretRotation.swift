@@ -47,7 +47,7 @@ package struct SecretRotation: Sendable {
     /// Throws `.secretKeyNeeded`.
     package func rotate(by actor: Actor) async throws(ControlPlaneError) -> Int {
         guard let keyID = secrets.keyID else { throw .secretKeyNeeded }
-        var (resealed, after): (Int, (tenant: UUID, name: String)?) = (0, nil)
+        var (resealed, after): (Int, Stored?) = (0, nil)
         while true {
             let rows: Rows
             do throws(PostgresError) {
@@ -56,7 +56,8 @@ package struct SecretRotation: Sendable {
                     (
                         .secretsOfOthers,
                         [
-                            .text(keyID), .uuid(after?.tenant), .text(after?.name),
+                            .text(keyID), .text(after?.column.rawValue),
+                            .uuid(after?.tenant.uuid), .text(after?.name),
                             .int8(Int64(Self.chunk)),
                         ]
                     ),
@@ -68,9 +69,9 @@ package struct SecretRotation: Sendable {
             var batch = Batch()
             for row in rows {
                 let stored = try decode(row, Stored.init)
-                after = (stored.tenant.uuid, stored.name)
-                let place = Region.place(of: stored.name, stored.tenant)
-                guard let value = try? secrets.open(stored.sealed, at: place) else { continue }
+                after = stored
+                guard let place = stored.place,
+                    let value = try? secrets.open(stored.sealed, at: place) else { continue }
                 batch.add(stored, try secrets.seal(value, at: place))
             }
             resealed += try await write(batch)
@@ -87,15 +88,41 @@ package struct SecretRotation: Sendable {
         return resealed
     }
 
+    /// Where secrets are kept.
+    private enum Column: String {
+        case region, channelTarget = "channel_target", channelSecret = "channel_secret"
+
+        var reseal: Statement {
+            switch self {
+            case .region: .secretReseal
+            case .channelTarget: .channelTargetReseal
+            case .channelSecret: .channelSecretReseal
+            }
+        }
+    }
+
     private struct Stored {
+        let column: Column
         let tenant: Tenant.ID
         let name: String
         let sealed: [UInt8]
 
         init(_ row: Row) throws(PostgresError) {
+            guard let column = Column(rawValue: try row.text("place")) else {
+                throw .decode("a place of secrets that is none")
+            }
+            self.column = column
             tenant = Tenant.ID(try row.uuid("tenant_id"))
             name = try row.text("name")
-            sealed = try row.bytes("api_key")
+            sealed = try row.bytes("sealed")
+        }
+
+        var place: SecretBox.Place? {
+            switch column {
+            case .region: Region.place(of: name, tenant)
+            case .channelTarget: UUID(name).map { AlertChannel.place("target", of: $0, tenant) }
+            case .channelSecret: UUID(name).map { AlertChannel.place("secret", of: $0, tenant) }
+            }
         }
     }
 
@@ -105,7 +132,7 @@ package struct SecretRotation: Sendable {
         mutating func add(_ stored: Stored, _ sealed: [UInt8]) {
             steps.append(
                 (
-                    .secretReseal,
+                    stored.column.reseal,
                     [
                         .uuid(stored.tenant.uuid), .text(stored.name), .bytea(stored.sealed),
                         .bytea(sealed),
@@ -127,22 +154,40 @@ package struct SecretRotation: Sendable {
 
 extension Statement {
     /// Octets 2 to 5 of a sealed value are its key's id.
-    private static let keyID = "encode(substr(api_key, 2, 4), 'hex')"
+    private static let keyID = "encode(substr(sealed, 2, 4), 'hex')"
+    private static let all = """
+        (SELECT 'region' AS place, tenant_id, name, api_key AS sealed FROM region
+         UNION ALL SELECT 'channel_target', tenant_id, id::text, target FROM alert_channel
+         UNION ALL SELECT 'channel_secret', tenant_id, id::text, secret FROM alert_channel
+                   WHERE secret IS NOT NULL) AS secrets
+        """
 
     fileprivate static let secretCounts = Statement(
         "secret_counts",
-        "SELECT \(keyID) AS key_id, count(*) AS values FROM region GROUP BY 1 ORDER BY 1")
+        "SELECT \(keyID) AS key_id, count(*) AS values FROM \(all) GROUP BY 1 ORDER BY 1")
     fileprivate static let secretsOfOthers = Statement(
         "secrets_of_others",
         """
-        SELECT tenant_id, name, api_key FROM region
-        WHERE  \(keyID) <> $1 AND ($2::uuid IS NULL OR (tenant_id, name) > ($2, $3))
-        ORDER  BY tenant_id, name LIMIT $4
+        SELECT place, tenant_id, name, sealed FROM \(all)
+        WHERE  \(keyID) <> $1 AND ($2::text IS NULL OR (place, tenant_id, name) > ($2, $3, $4))
+        ORDER  BY place, tenant_id, name LIMIT $5
         """)
     fileprivate static let secretReseal = Statement(
         "secret_reseal",
         """
         UPDATE region SET api_key = $4
         WHERE  tenant_id = $1 AND name = $2 AND api_key = $3 RETURNING name
+        """)
+    fileprivate static let channelTargetReseal = Statement(
+        "channel_target_reseal",
+        """
+        UPDATE alert_channel SET target = $4
+        WHERE  tenant_id = $1 AND id = $2::uuid AND target = $3 RETURNING id
+        """)
+    fileprivate static let channelSecretReseal = Statement(
+        "channel_secret_reseal",
+        """
+        UPDATE alert_channel SET secret = $4
+        WHERE  tenant_id = $1 AND id = $2::uuid AND secret = $3 RETURNING id
         """)
 }

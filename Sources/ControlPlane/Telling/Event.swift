@@ -1,4 +1,5 @@
 internal import IO
+internal import Postgres
 
 /// Everything worth telling. The log, the metrics and the alerts read it; nothing else prints.
 package enum Event: Sendable {
@@ -36,6 +37,10 @@ package enum Event: Sendable {
     /// More to kill at a provider than the reaper's budget: none was killed.
     case reaperHeldBack(tenant: Tenant.ID, region: String, count: Int, live: Int)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
+    /// `from` is nil of an alert that is new.
+    case alertMoved(Alert, from: Alert.State?)
+    /// A channel's receiver would not take it, however often it was tried.
+    case notificationDead(tenant: Tenant.ID, channel: String, id: String, error: String)
 
     /// What the comparison with a provider's list found.
     package struct FoundSandbox: Hashable, Sendable {
@@ -88,6 +93,8 @@ package enum Event: Sendable {
         case .rateLimitDenied: "rate_limit_denied"
         case .reaperHeldBack: "reaper_held_back"
         case .audited: "audited"
+        case .alertMoved: "alert_moved"
+        case .notificationDead: "notification_dead"
         }
     }
 
@@ -104,7 +111,8 @@ package enum Event: Sendable {
         switch self {
         case .databaseLost, .clusterLost, .connectionRefused, .jobLost: .warning
         case .breakerMoved(_, let move): move.to == "CLOSED" ? .info : .warning
-        case .requestFailed, .reaperHeldBack: .error
+        case .requestFailed, .reaperHeldBack, .notificationDead: .error
+        case .alertMoved(let alert, _): alert.state == .firing ? .warning : .info
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? .info : .error
         case .creation(let event): event.level
         case .healthChecked(let event): event.level
@@ -185,6 +193,18 @@ package enum Event: Sendable {
             [
                 ("action", .text(action)), ("tenant", .text(tenant.description)),
                 ("actor", .text(actor)), ("target", .text(target)),
+            ]
+        case .alertMoved(let alert, let from):
+            [
+                ("tenant", .text(alert.tenant.description)), ("alert", .text(alert.id.description)),
+                ("rule", .text(alert.rule)), ("labels", .json(jsonText(alert.labels))),
+                ("severity", .text(alert.severity.rawValue)),
+                ("from", .text(from?.rawValue ?? "none")), ("to", .text(alert.state.rawValue)),
+            ]
+        case .notificationDead(let tenant, let channel, let id, let error):
+            [
+                ("tenant", .text(tenant.description)), ("channel", .text(channel)),
+                ("notification", .text(id)), ("error", .text(error)),
             ]
         }
     }

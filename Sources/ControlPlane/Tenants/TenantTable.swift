@@ -147,6 +147,43 @@ package struct TenantTable: Sendable {
                     "duration_ms", "wait_ms", "stop",
                 ])),
         TenantTable(
+            name: "alert", key: [("id", .uuid)], removal: .chunks,
+            export: .lines(
+                "alert",
+                [
+                    "id", "rule", "severity", "labels", "fingerprint", "state", "value", "threshold",
+                    "started_at", "fired_at", "clear_since", "resolved_at", "notified_at",
+                    "notifications", "silenced", "inhibited", "acknowledged_at", "acknowledged_by",
+                    "acknowledged_reason", "updated_at",
+                ])),
+        TenantTable(
+            name: "alert_rule", key: [("name", .text)], removal: .cascade,
+            export: .lines(
+                "alertRule", ["name", "version", "rule", "updated_at", "updated_by"])),
+        TenantTable(
+            name: "alert_channel", key: [("id", .uuid)], removal: .cascade,
+            export: .lines(
+                "alertChannel",
+                [
+                    "id", "version", "name", "kind", "host", "min_severity", "rules", "all_tenants",
+                    "heartbeat_s", "heartbeat_at", "enabled", "disabled_reason", "blocked_until",
+                    "last_delivered_at", "created_at", "updated_at", "updated_by",
+                ], hidden: ["target", "secret"])),
+        TenantTable(
+            name: "alert_notification", key: [("id", .uuid)], removal: .chunks,
+            export: .lines(
+                "alertNotification",
+                [
+                    "id", "channel_id", "alert_tenant", "alert_id", "number", "event", "body",
+                    "created_at", "not_before", "attempts", "fence", "holder", "lease_until",
+                    "last_status", "last_error", "sent_at", "dead_at",
+                ])),
+        TenantTable(
+            name: "alert_silence", key: [("id", .uuid)], removal: .cascade,
+            export: .lines(
+                "alertSilence",
+                ["id", "rule", "labels", "starts_at", "ends_at", "reason", "author"])),
+        TenantTable(
             name: "audit_entry", key: [("id", .uuid)], removal: .chunks,
             export: .lines(
                 "audit",

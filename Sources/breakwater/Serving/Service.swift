@@ -73,6 +73,7 @@ struct Service: Sendable {
         }
         let jobs: [any Job] = [
             CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
+            alertJob(),
         ]
         let jobLoop = workers[0].loop
         let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
@@ -96,7 +97,8 @@ struct Service: Sendable {
             let services = Services(
                 keys: worker.keys, ledger: worker.ledger, breakers: worker.breakers,
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
-                sandboxes: worker.sandboxes, events: events.hub, pipeline: worker.reads,
+                sandboxes: worker.sandboxes, events: events.hub,
+                alertSender: worker.alertSender, pipeline: worker.reads,
                 jobs: (jobs + fleetJobs).map { JobSchedule($0) }, settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
@@ -122,6 +124,12 @@ struct Service: Sendable {
             group.cancelAll()
         }
         for worker in workers { worker.loop.stop() }
+    }
+
+    private func alertJob() -> AlertJob {
+        var wanted = settings.alerts
+        wanted.defaultMaxPerHour = settings.ledger.defaultMaxPerHour
+        return AlertJob(wanted, tell: tell)
     }
 
     /// Runs the workers until they have drained. What is in hand at the end of the drain is cut off,
@@ -201,18 +209,21 @@ struct Service: Sendable {
         var attempts: [Attempts.Counters] = []
         var budgets: [CreationBudget.Counters] = []
         var outbound: [HTTPClient.Counters] = []
+        var alerts: [AlertSender.Counters] = []
         for worker in workers {
             ledgers.append(await worker.ledger.counters)
             breakers.append(await worker.breakers.counters)
             attempts.append(await worker.attempts.counters)
             budgets.append(await worker.budget.counters)
             outbound.append(await worker.outbound.counters)
+            alerts.append(await worker.alertSender.counters)
         }
         var runs: [String: [String: Int]] = [:]
         for scheduler in schedulers { runs.merge(await scheduler.runs) { $1 } }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            attempts: attempts, budgets: budgets, outbound: outbound, events: events, isDatabaseUp: isDatabaseUp,
+            attempts: attempts, budgets: budgets, outbound: outbound, events: events, alerts: alerts,
+            isDatabaseUp: isDatabaseUp,
             jobRuns: runs, build: Build.facts)
     }
 

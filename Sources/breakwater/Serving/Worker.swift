@@ -23,6 +23,7 @@ struct Worker: Sendable {
     let refusals: Refusals
     let sandboxes: Sandboxes
     let tasks: SandboxTasks
+    let alertSender: AlertSender
     let metrics = LoopMetrics()
 
     init(
@@ -77,6 +78,9 @@ struct Worker: Sendable {
         tasks = SandboxTasks(
             on: loop, pipeline: reads, instance: instance, creations: creations,
             targets: targets.source, settings: settings.sandboxTasks, mayKill: { mayKill })
+        alertSender = AlertSender(
+            on: loop, pipeline: reads, instance: instance, secrets: secrets, client: outbound,
+            settings: settings.alertSender, tell: tell)
     }
 
     /// What works at the providers, which may be slow: apart from the jobs that work in the database alone.
@@ -104,6 +108,7 @@ struct Worker: Sendable {
             group.addTask(executorPreference: loop) { await regions.run() }
             group.addTask(executorPreference: loop) { await creations.run() }
             group.addTask(executorPreference: loop) { await tasks.run() }
+            group.addTask(executorPreference: loop) { await alertSender.run() }
             do throws(IOError) {
                 try await server.run()
             } catch {

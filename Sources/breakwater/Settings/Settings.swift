@@ -55,6 +55,8 @@ struct Settings: Sendable {
     var maxQueued = 10_000
     var outbound = HTTPClient.Settings()
     var budget = CreationBudget.Settings()
+    var alerts = AlertJob.Settings()
+    var alertSender = AlertSender.Settings()
 
     /// The private cluster of a data folder, unless a database is given.
     var usesPrivateCluster: Bool { databaseURL == nil }
@@ -68,7 +70,7 @@ extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] =
         service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries + sandboxTable
-        + eventTable
+        + eventTable + alertTable
 
     private static let service: [Setting] = [
         Setting(
