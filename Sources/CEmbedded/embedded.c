@@ -60,6 +60,9 @@ static const unsigned char m0017[] = {
 static const unsigned char m0018[] = {
 #embed "../../migrations/0018_events.sql"
 };
+static const unsigned char m0020[] = {
+#embed "../../migrations/0020_settings.sql"
+};
 static const unsigned char m0021[] = {
 #embed "../../migrations/0021_sessions.sql"
 };
@@ -135,6 +138,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0016_ledger_plans", m0016, sizeof m0016},
     {"0017_sandboxes", m0017, sizeof m0017},
     {"0018_events", m0018, sizeof m0018},
+    {"0020_settings", m0020, sizeof m0020},
     {"0021_sessions", m0021, sizeof m0021},
 };
 
