@@ -9,7 +9,7 @@ struct AttemptRoutes {
     let endpoint: Endpoint
 
     var all: [Route] {
-        let (attempts, times) = (endpoint.services.attempts, endpoint.services.settings.times)
+        let (attempts, sandboxes) = (endpoint.services.attempts, endpoint.services.sandboxes)
         return [
             endpoint.route(.post, "/v1/attempts", "startAttempt", .record) { call throws(Failure) in
                 let input = try call.body(PermitInput.self)
@@ -19,6 +19,8 @@ struct AttemptRoutes {
                 let answer = try await domain { () throws(ControlPlaneError) in
                     try await attempts.permit(request)
                 }
+                // The ledger's decision has just proven them.
+                let times = await sandboxes.knownTimes(of: call.caller.tenant)
                 return permitted(answer, request, times)
             },
             endpoint.route(.post, "/v1/attempts/{attemptId}/outcome", "reportOutcome", .record) {
@@ -244,13 +246,18 @@ private func write(
     json.member("recordedAt", orNull: permit.verdict?.admittedAt?.description)
     json.member("recordId", ifPresent: permit.verdict?.id?.description)
     json.member("deadlineMs", orNull: request.deadline?.milliseconds)
+    write(times, to: &json)
+    json.member("degraded", permit.isDegraded)
+}
+
+/// What callers are told to keep to.
+func write(_ times: SandboxTimes, to json: inout JSONWriter) {
     json.object("timeouts") {
         $0.member("callMs", times.call.milliseconds)
         $0.member("sandboxLifeMs", times.life.milliseconds)
         $0.member("fileReadMs", times.fileRead.milliseconds)
         $0.member("buildMs", times.build.milliseconds)
     }
-    json.member("degraded", permit.isDegraded)
 }
 
 private func write(denied verdict: Verdict, _ request: PermitRequest, to json: inout JSONWriter) {

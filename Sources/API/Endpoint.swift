@@ -11,13 +11,14 @@ struct Endpoint: Sendable {
     /// A route for callers that have one of `scopes`.
     func route(
         _ method: Method, _ pattern: RoutePattern, _ operationID: String, _ scopes: Scopes,
-        maxBodyBytes: Int? = nil,
+        maxBodyBytes: Int? = nil, watchesClient: Bool = false,
         _ handler: @escaping @Sendable (Call) async throws(Failure) -> Response
     ) -> Route {
         let services = services
         return Route(
             method, pattern, operationID,
-            maxBodyBytes: maxBodyBytes ?? services.settings.maxBodyBytes
+            maxBodyBytes: maxBodyBytes ?? services.settings.maxBodyBytes,
+            watchesClient: watchesClient
         ) {
             request throws(Problem) in
             do throws(Failure) {

@@ -3,11 +3,11 @@ internal import HTTP
 internal import JSON
 internal import Postgres
 
-/// Limits as data, and the tenant's own settings.
+/// Limits as data.
 struct PolicyRoutes {
     let endpoint: Endpoint
 
-    var all: [Route] { policies + overrides + settings }
+    var all: [Route] { policies + overrides }
 
     private var policies: [Route] {
         let (policies, settings) = (
@@ -91,35 +91,6 @@ struct PolicyRoutes {
             },
         ]
     }
-
-    private var settings: [Route] {
-        let services = endpoint.services
-        let policies = Policies(services.pipeline)
-        @Sendable func settings(of tenant: Tenant.ID) async throws(Failure) -> Response {
-            let limit = try await domain { () throws(ControlPlaneError) in
-                try await policies.defaultMaxPerHour(of: tenant)
-            }
-            return .json(encoded { $0.member("defaultMaxPerHour", orNull: limit) })
-        }
-        return [
-            endpoint.route(.get, "/v1/settings", "getSettings", [.read, .admin]) {
-                call throws(Failure) in
-                _ = try call.query()
-                return try await settings(of: call.caller.tenant)
-            },
-            endpoint.route(.patch, "/v1/settings", "changeSettings", .admin) {
-                call throws(Failure) in
-                let input = try call.body(SettingsInput.self)
-                if let limit = input.defaultMaxPerHour {
-                    try await domain { () throws(ControlPlaneError) in
-                        try await policies.setDefaultMaxPerHour(
-                            limit.value, of: call.caller.tenant, by: call.actor)
-                    }
-                }
-                return try await settings(of: call.caller.tenant)
-            },
-        ]
-    }
 }
 
 // MARK: Input
@@ -177,26 +148,6 @@ private struct OverrideInput: JSONReadable {
         self.limits = try reader.require(limits, "limits")
         self.expiresAt = try reader.require(expiresAt, "expiresAt")
         self.reason = reason
-    }
-}
-
-/// A merge patch (RFC 7396): what is not named stays, null takes away.
-private struct SettingsInput: JSONReadable {
-    struct Change { let value: Int64? }
-    let defaultMaxPerHour: Change?
-
-    init(from reader: inout JSONReader) throws(JSONError) {
-        var change: Change?
-        try reader.readObject { key, reader throws(JSONError) in
-            switch key {
-            case "defaultMaxPerHour":
-                change =
-                    try reader.readNull()
-                    ? Change(value: nil) : Change(value: Int64(try reader.readInt(in: Limit.units)))
-            default: throw reader.unknownField(key)
-            }
-        }
-        defaultMaxPerHour = change
     }
 }
 

@@ -32,6 +32,12 @@ extension Problem {
                         "cost is above the limit")
                 ],
                 members: [("limit", .integer(limit.limit.limit))])
+        case .tooManySandboxes(let most):
+            self.init(
+                .tooManyRequests,
+                detail:
+                    "the tenant has as many sandboxes as it may have at a time, \(most) (maxLiveSandboxes)",
+                retryAfter: .roomWait)
         case .outdated:
             self.init(
                 .preconditionFailed,
@@ -115,4 +121,9 @@ extension Problem {
     static func invalid(_ name: String, _ reason: String) -> Problem {
         Problem(.validation, detail: "\(name) \(reason)", errors: [Invalid(name, reason)])
     }
+}
+
+extension Duration {
+    /// How long who finds no room for another sandbox is told to wait: nobody knows when one ends.
+    static var roomWait: Duration { .seconds(10) }
 }

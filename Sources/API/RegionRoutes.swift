@@ -116,10 +116,12 @@ private struct RegionInput: JSONReadable {
     var draft: Regions.Draft
     /// Nil: stays as it is.
     var url: UpstreamURL
+    var dataPlane: UpstreamURL?
 
     init(from reader: inout JSONReader) throws(JSONError) {
         var draft = Regions.Draft(apiURL: "", domain: "")
         var (url, domain): (UpstreamURL?, String?) = (nil, nil)
+        var dataPlane: UpstreamURL?
         try reader.readObject { key, reader throws(JSONError) in
             switch key {
             case "provider": draft.provider = try reader.readName(atMost: 40)
@@ -128,6 +130,7 @@ private struct RegionInput: JSONReadable {
             case "limits": draft.limits = try reader.readAccountLimits()
             case "apiUrl": url = try reader.readUpstream()
             case "domain": domain = try reader.readDomain()
+            case "dataPlaneUrl": dataPlane = try reader.readNull() ? nil : try reader.readUpstream()
             case "apiKey": draft.apiKey = try reader.readVisible(1...500)
             case "priority": draft.priority = try reader.readInt(in: 0...1000)
             case "templates": draft.templates = try reader.readTemplates()
@@ -138,23 +141,33 @@ private struct RegionInput: JSONReadable {
         self.url = try reader.require(url, "apiUrl")
         draft.domain = try reader.require(domain, "domain")
         draft.apiURL = self.url.base
+        self.dataPlane = dataPlane
+        draft.dataPlaneURL = dataPlane?.base
         self.draft = draft
     }
 
     /// Throws 400 for a URL that this deployment does not let be called.
     func draft(_ rule: AddressRule) throws(Failure) -> Regions.Draft {
-        if url.scheme == .http, !rule.allowsPrivate {
-            throw .problem(Self.refusal("must be https"))
-        }
-        if let address = IPAddress(url.host), let scope = rule.refusal(of: address) {
-            throw .problem(Self.refusal("must not be a \(scope.rawValue) address"))
-        }
+        try Self.check(url, "apiUrl", rule)
+        if let dataPlane { try Self.check(dataPlane, "dataPlaneUrl", rule) }
         return draft
     }
 
-    private static func refusal(_ reason: String) -> Problem {
+    private static func check(
+        _ url: UpstreamURL, _ name: String, _ rule: AddressRule
+    ) throws(Failure) {
+        if url.scheme == .http, !rule.allowsPrivate {
+            throw .problem(refusal(name, "must be https"))
+        }
+        if let address = IPAddress(url.host), let scope = rule.refusal(of: address) {
+            throw .problem(refusal(name, "must not be a \(scope.rawValue) address"))
+        }
+    }
+
+    private static func refusal(_ name: String, _ reason: String) -> Problem {
         Problem(
-            .validation, detail: "apiUrl \(reason)", errors: [Problem.Invalid("/apiUrl", reason)])
+            .validation, detail: "\(name) \(reason)",
+            errors: [Problem.Invalid("/\(name)", reason)])
     }
 }
 
@@ -296,6 +309,7 @@ private func writeMain(_ region: Region, _ writer: inout JSONWriter) {
     writer.member("provider", region.provider)
     writer.member("apiUrl", region.apiURL)
     writer.member("domain", region.domain)
+    writer.member("dataPlaneUrl", orNull: region.dataPlaneURL)
     writer.member("priority", region.priority)
     writer.object("templates") {
         for (name, id) in region.templates.sorted(by: { $0.key < $1.key }) { $0.member(name, id) }

@@ -14,6 +14,7 @@ struct SandboxInput: JSONReadable {
     var deadline: Duration?
     var maxAttempts: Int?
     var fallbackRule: FallbackRule?
+    var healthCheck: HealthCheckMode?
     var metadata: [(name: String, value: String)] = []
     var environment: [(name: String, value: String)] = []
 
@@ -28,6 +29,7 @@ struct SandboxInput: JSONReadable {
             case "maxAttempts":
                 maxAttempts = try reader.readInt(in: 1...RetryPolicy.mostAttempts)
             case "fallbackOn": fallbackRule = try reader.readChoice()
+            case "healthCheck": healthCheck = try reader.readChoice()
             case "metadata": metadata = try reader.readTexts()
             case "envVars": environment = try reader.readTexts()
             default: throw reader.unknownField(key)

@@ -13,22 +13,26 @@ struct SandboxRoutes {
     private var sandboxes: Sandboxes { endpoint.services.sandboxes }
 
     private var create: Route {
-        let (sandboxes, services) = (sandboxes, endpoint.services)
-        return endpoint.route(.post, "/v1/sandboxes", "createSandbox", .sandbox) {
-            call throws(Failure) in
+        let sandboxes = sandboxes
+        return endpoint.route(
+            .post, "/v1/sandboxes", "createSandbox", .sandbox, watchesClient: true
+        ) { call throws(Failure) in
             let input = try call.bodyIfPresent(SandboxInput.self)
             let idempotency = try call.idempotency()
             let isAsync = try call.prefersAsync()
-            let deadline = input.deadline ?? services.retries.settings.deadline
+            let settings = try await domain { () throws(ControlPlaneError) in
+                try await sandboxes.settings(of: call.caller.tenant)
+            }
+            let deadline = input.deadline ?? settings.deadline
             let until = MonotonicInstant.now.advanced(by: deadline)
             if let earlier = try await domain({ () throws(ControlPlaneError) in
                 try await sandboxes.earlier(
                     idempotency, of: call.caller.tenant,
                     until: isAsync ? .now : until)
             }) {
-                return try await replayed(earlier, sandboxes)
+                return try await replayed(earlier, sandboxes, settings)
             }
-            let order = try await order(input, call, idempotency, deadline)
+            let order = try await order(input, call, idempotency, deadline, settings)
             guard !isAsync else {
                 switch await sandboxes.creations.begin(order) {
                 case .success(let id): return accepted(id)
@@ -36,7 +40,7 @@ struct SandboxRoutes {
                 }
             }
             switch await sandboxes.creations.create(order) {
-            case .success(let made): return created(made)
+            case .success(let made): return created(made, settings.times)
             case .failure(.domain(.conflict)) where idempotency != nil:
                 // A twin was first.
                 let first = try await domain { () throws(ControlPlaneError) in
@@ -44,33 +48,35 @@ struct SandboxRoutes {
                         idempotency, of: call.caller.tenant, until: until)
                 }
                 guard let first else { throw .domain(.conflict("try again")) }
-                return try await replayed(first, sandboxes)
+                return try await replayed(first, sandboxes, settings)
             case .failure(let failure): throw creationProblem(failure, order)
             }
         }
     }
 
     private func order(
-        _ input: SandboxInput, _ call: Call, _ idempotency: Idempotency?, _ deadline: Duration
+        _ input: SandboxInput, _ call: Call, _ idempotency: Idempotency?, _ deadline: Duration,
+        _ settings: SandboxSettings
     ) async throws(Failure) -> CreationOrder {
-        let (sandboxes, settings) = (sandboxes, endpoint.services.settings)
-        guard let template = input.template ?? sandboxes.settings.defaultTemplate else {
-            throw .problem(
-                .invalid("/template", "is needed: the deployment has no default template"))
+        let sandboxes = sandboxes
+        guard let template = input.template ?? settings.defaultTemplate else {
+            throw .problem(.invalid("/template", "is needed: there is no default template"))
         }
         let target = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.target(for: call.caller.tenant, region: input.region)
         }
         let framework =
             input.framework
-            ?? (input.template == nil ? sandboxes.settings.defaultFramework : nil)
+            ?? (input.template == nil ? settings.defaultFramework : nil)
         return CreationOrder(
             tenant: call.caller.tenant, way: .api, target: target,
             choice: TemplateChoice(template, framework: framework),
-            fallback: sandboxes.settings.fallback,
-            fallbackRule: input.fallbackRule ?? sandboxes.settings.fallbackRule,
+            fallback: settings.fallback,
+            fallbackRule: input.fallbackRule ?? settings.fallbackRule,
             life: input.life ?? settings.times.life, deadline: deadline,
-            maxAttempts: input.maxAttempts, metadata: input.metadata, body: input.body,
+            maxAttempts: input.maxAttempts ?? settings.maxAttempts,
+            healthCheck: input.healthCheck ?? settings.healthCheck, call: settings.createCall,
+            maxLive: settings.maxLive.map { Int($0) }, metadata: input.metadata, body: input.body,
             traceID: call.request.trace.traceID, traceparent: call.request.trace.traceparent(span: call.request.span),
             idempotency: idempotency)
     }
@@ -162,6 +168,18 @@ struct SandboxRoutes {
                 }
                 return .json(encoded { write(row, to: &$0) })
             },
+            endpoint.route(
+                .post, "/v1/sandboxes/{id}/health-checks", "checkSandbox", .sandbox
+            ) { call throws(Failure) in
+                let id = try call.id("sandbox")
+                _ = try call.bodyIfPresent(NoInput.self)
+                let (row, check) = try await domain { () throws(ControlPlaneError) in
+                    try await sandboxes.checkHealth(
+                        id, of: call.caller.tenant, by: call.caller.actor,
+                        traceID: call.request.trace.traceID)
+                }
+                return checked(row, check)
+            },
         ]
     }
 }
@@ -199,12 +217,14 @@ extension Call {
 
 // MARK: Answers
 
-private func created(_ made: CreatedSandbox) -> Response {
+private func created(_ made: CreatedSandbox, _ times: SandboxTimes) -> Response {
     var response = Response.json(
         encoded { json in
             write(made.sandbox, to: &json)
             json.member("attempts", made.attempts)
             json.member("fellBack", made.fellBack)
+            json.member("replacements", made.replacements)
+            write(times, to: &json)
             json.member("accessToken", orNull: made.answer.accessToken)
         }, status: .created)
     response.fields.append(Field(.location, "/v1/sandboxes/\(made.sandbox.id)"))
@@ -224,7 +244,7 @@ private func accepted(_ request: UUID) -> Response {
 
 /// As the first order was answered, as far as that is kept: the token of the sandbox's own access is not.
 private func replayed(
-    _ request: SandboxRequest, _ sandboxes: Sandboxes
+    _ request: SandboxRequest, _ sandboxes: Sandboxes, _ settings: SandboxSettings
 ) async throws(Failure) -> Response {
     guard let id = request.sandbox else {
         throw .problem(
@@ -240,10 +260,25 @@ private func replayed(
             write(row, to: &json)
             json.member("attempts", request.attempts)
             json.member("fellBack", request.fellBack)
+            json.member("replacements", orNull: Int?.none)
+            write(settings.times, to: &json)
             json.member("accessToken", orNull: String?.none)
         }, status: .created)
     response.fields += [Field(.location, "/v1/sandboxes/\(id)"), .replayed]
     return response
+}
+
+private func checked(_ row: Sandbox, _ check: HealthCheck) -> Response {
+    .json(
+        encoded { json in
+            json.member("id", row.id.description)
+            json.member("sandboxId", orNull: row.providerID)
+            json.member("verdict", check.verdict.rawValue)
+            json.member("reason", orNull: check.reason)
+            json.member("tries", check.tries)
+            json.member("durationMs", check.took.milliseconds)
+            json.member("health", row.health.rawValue)
+        })
 }
 
 private func creationProblem(_ failure: CreationFailure, _ order: CreationOrder) -> Failure {
@@ -256,6 +291,16 @@ private func creationProblem(_ failure: CreationFailure, _ order: CreationOrder)
                 retryAfter: .seconds(refusal.retryAfterSeconds)))
     case .overQuota(let verdict):
         return .problem(denial(Ask(Creations.Settings.operation), verdict))
+    case .notWorking(let reason, let attempts, let request):
+        return .problem(
+            Problem(
+                .creationFailed,
+                detail: "no sandbox that was made works: \(reason)",
+                members: [
+                    ("kind", .string(ErrorKind.unavailable.rawValue)),
+                    ("stop", .string("not_working")), ("attempts", .integer(Int64(attempts))),
+                    ("requestId", .string(request.description)),
+                ]))
     case .notTried(.throttled, let wait):
         return .problem(
             Problem(
@@ -331,4 +376,5 @@ private func write(_ move: SandboxMove, to json: inout JSONWriter) {
     json.member("to", move.to)
     json.member("reason", orNull: move.reason)
     json.member("actor", move.actor)
+    json.member("detail", orNull: move.detail)
 }

@@ -101,23 +101,6 @@ package struct APISettings: Hashable, Sendable {
     package var storeRetryAfter: Duration = .seconds(1)
     /// A stream of events that has nothing to say says so this often.
     package var eventHeartbeat: Duration = .seconds(15)
-    /// What permits tell callers to keep to.
-    package var times = SandboxTimes()
-
-    package init() {}
-}
-
-/// How long things may take, for those who call a provider themselves (the original's values, but for
-/// the call, for which it had none).
-package struct SandboxTimes: Hashable, Sendable {
-    /// One call to the provider.
-    package var call: Duration = .seconds(30)
-    /// A sandbox, from its creation.
-    package var life: Duration = .seconds(1800)
-    /// Reading a file in it.
-    package var fileRead: Duration = .seconds(3)
-    /// Building in it.
-    package var build: Duration = .seconds(120)
 
     package init() {}
 }

@@ -63,6 +63,9 @@ static const unsigned char m0018[] = {
 static const unsigned char m0019[] = {
 #embed "../../migrations/0019_alerts.sql"
 };
+static const unsigned char m0020[] = {
+#embed "../../migrations/0020_settings.sql"
+};
 static const unsigned char m0021[] = {
 #embed "../../migrations/0021_sessions.sql"
 };
@@ -139,6 +142,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0017_sandboxes", m0017, sizeof m0017},
     {"0018_events", m0018, sizeof m0018},
     {"0019_alerts", m0019, sizeof m0019},
+    {"0020_settings", m0020, sizeof m0020},
     {"0021_sessions", m0021, sizeof m0021},
 };
 

@@ -16,6 +16,8 @@ package enum ControlPlaneError: Error, Hashable, Sendable {
     case tooManyOperations
     /// The cost is above a limit: it can never fit.
     case costExceedsLimit(AppliedLimit)
+    /// The tenant has as many sandboxes as it may.
+    case tooManySandboxes(most: Int)
     /// The thing has another version than the caller named.
     case outdated
     /// The thing exists, and the caller did not name its version.

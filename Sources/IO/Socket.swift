@@ -16,6 +16,8 @@ package final class Socket: Source {
     /// The peer has closed its sending side, or more: reads go on until they say so, and are not held
     /// back by a short read (with a hang-up pending, a short read says nothing of the end).
     private var sawHangup = false
+    /// Called once when that happens.
+    private var onHangup: (() -> Void)?
     private let readers: Side
     private let writers: Side
 
@@ -68,7 +70,7 @@ package final class Socket: Source {
     }
 
     package func ready(_ events: Events) {
-        if !events.isDisjoint(with: [.readHangup, .hangup, .error]) { sawHangup = true }
+        if !events.isDisjoint(with: [.readHangup, .hangup, .error]) { noteHangup() }
         if sawHangup || events.contains(.readable) {
             mayRead = true
             if readers.waiter.isWaiting { readers.waiter.resume(nil) }
@@ -77,6 +79,18 @@ package final class Socket: Source {
             mayWrite = true
             if writers.waiter.isWaiting { writers.waiter.resume(nil) }
         }
+    }
+
+    private func noteHangup() {
+        sawHangup = true
+        onHangup?()
+        onHangup = nil
+    }
+
+    /// Calls `action` once, at once or later, when the peer has closed its sending side or the socket is
+    /// closed, whatever else may be there to be read; nil: nobody asks any more.
+    package func whenHungUp(_ action: (() -> Void)?) {
+        if sawHangup || descriptor < 0 { action?() } else { onHangup = action }
     }
 
     /// Returns when a read would give something: bytes, the end, or an error.
@@ -173,6 +187,8 @@ package final class Socket: Source {
         descriptor = -1
         if readers.waiter.isWaiting { readers.waiter.resume(.closed) }
         if writers.waiter.isWaiting { writers.waiter.resume(.closed) }
+        onHangup?()
+        onHangup = nil
     }
 
     deinit {

@@ -149,27 +149,6 @@ import Testing
             #expect(limits.json?["items"]?.count == 2 && limits.json?["nextCursor"]?.text != nil)
         }
     }
-
-    @Test(.proves("E5"))
-    func `have a default for operations without a policy`() async throws {
-        try await Served.with { served in
-            let (_, client) = try await served.tenant([.record, .read, .admin])
-            #expect(try await client.get("/v1/settings").text == #"{"defaultMaxPerHour":null}"#)
-            let set = try await client.send("PATCH", "/v1/settings", #"{"defaultMaxPerHour":1}"#)
-            #expect(set.text == #"{"defaultMaxPerHour":1}"#)
-            let one = try await client.post("/v1/rate-limits/acquire", #"{"operation":"op"}"#)
-            #expect(one.json?["policy"]?.text == "default")
-            #expect(
-                try await client.post("/v1/rate-limits/acquire", #"{"operation":"op"}"#).status
-                    == 429)
-            #expect(
-                try await client.send("PATCH", "/v1/settings", "{}").text
-                    == #"{"defaultMaxPerHour":1}"#)
-            _ = try await client.send("PATCH", "/v1/settings", #"{"defaultMaxPerHour":null}"#)
-            #expect(try await client.get("/v1/settings").text == #"{"defaultMaxPerHour":null}"#)
-            #expect(try await client.send("PATCH", "/v1/settings", #"{"x":1}"#).status == 400)
-        }
-    }
 }
 
 @Suite struct `The calls for many and for one` {

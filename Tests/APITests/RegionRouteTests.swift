@@ -22,6 +22,7 @@ import Testing
             #expect(made.json?["apiUrl"]?.text == "https://api.e2b.app")
             #expect(made.json?["domain"]?.text == "e2b.app")
             #expect(made.json?["provider"]?.text == "e2b")
+            #expect(made.json?["dataPlaneUrl"] == .null)
             #expect(made.json?["account"] == .null && made.json?["enabled"]?.flag == true)
             #expect(made.json?["limits"]?["concurrency"] == .null)
             #expect(made.json?["hasApiKey"]?.flag == true)
@@ -32,9 +33,10 @@ import Testing
             #expect(try await admin.send("PUT", path, Self.eu).status == 428)
             let changed = try await admin.send(
                 "PUT", path,
-                #"{"apiUrl":"https://api.e2b.app","domain":"localhost:3443","account":"main","limits":{"createsPerSecond":0.5},"enabled":false}"#,
+                #"{"apiUrl":"https://api.e2b.app","domain":"localhost:3443","dataPlaneUrl":"https://sandbox.e2b.app/","account":"main","limits":{"createsPerSecond":0.5},"enabled":false}"#,
                 ["If-Match": tag])
             #expect(changed.status == 200 && changed.json?["account"]?.text == "main")
+            #expect(changed.json?["dataPlaneUrl"]?.text == "https://sandbox.e2b.app")
             #expect(changed.json?["apiKeyHint"]?.text == "4567")
             #expect(changed.json?["templates"] == .object([]))
             let stale = try await admin.send("PUT", path, Self.eu, ["If-Match": tag])
@@ -46,7 +48,8 @@ import Testing
             #expect(own.json?["items"]?[0]?["domain"]?.text == "localhost:3443")
             #expect(
                 own.json?["items"]?[0]?.names == [
-                    "name", "provider", "apiUrl", "domain", "priority", "templates", "enabled",
+                    "name", "provider", "apiUrl", "domain", "dataPlaneUrl", "priority", "templates",
+                    "enabled",
                 ])
             let accounts = try await admin.get("/v1/admin/accounts")
             #expect(accounts.json?["items"]?.count == 2)
@@ -99,6 +102,9 @@ import Testing
             (Self.with("apiUrl", #""ftp://a.b""#), "/apiUrl"),
             (Self.with("apiUrl", "7"), "/apiUrl"),
             (Self.with("domain", #""a.b/c""#), "/domain"),
+            (Self.with("dataPlaneUrl", #""a.b""#), "/dataPlaneUrl"),
+            (Self.with("dataPlaneUrl", #""http://a.b""#), "/dataPlaneUrl"),
+            (Self.with("dataPlaneUrl", #""https://127.0.0.1""#), "/dataPlaneUrl"),
             (Self.with("domain", #""u@a.b""#), "/domain"),
             (Self.with("domain", #""10.1.2.3""#), "/domain"),
             (Self.with("domain", #""https://a.b""#), "/domain"),

@@ -189,6 +189,7 @@ import Testing
             "POST", "/v1/sandboxes/01a205fa-0649-7568-9913-e7077cb56751/timeout",
             #"{"timeoutMs":60000}"#
         ),
+        ("POST", "/v1/sandboxes/01a205fa-0649-7568-9913-e7077cb56751/health-checks", nil),
         ("GET", "/v1/sandbox-requests/01a205fa-0649-7568-9913-e7077cb56751", nil),
         ("POST", "/v1/errors/classify", #"{"status":500}"#),
         ("GET", "/v1/events", nil),
@@ -252,6 +253,8 @@ import Testing
         ("GET", "/v1/admin/accounts", nil),
         ("GET", "/v1/admin/secrets", nil),
         ("POST", "/v1/admin/secrets/rotate", nil),
+        ("GET", "/v1/admin/killing", nil),
+        ("PUT", "/v1/admin/killing", #"{"enabled":true}"#),
         ("GET", "/v1/admin/jobs", nil),
         ("POST", "/v1/admin/jobs/cleanup/run", nil),
     ]

@@ -100,6 +100,7 @@ extension WrongCalls {
             try await call("deletePolicy", "DELETE", target, nil, field)
         }
         try await call("putPolicyOverride", "PUT", target + "/override", override, old)
+        try await call("changeSettings", "PATCH", "/v1/settings", #"{"maxAttempts":2}"#, old)
     }
 
     private func byTenants(_ call: Caller, _ tenant: Tenant.ID) async throws {
@@ -139,6 +140,7 @@ extension WrongCalls {
         let own = "\(sandboxes)/\(made?["id"]?.text ?? "")"
         try await call("killSandbox", "DELETE", own)
         try await call("setSandboxTimeout", "POST", own + "/timeout", #"{"timeoutMs":60000}"#)
+        try await call("checkSandbox", "POST", own + "/health-checks", "{}")
 
         try await provider.fail(with: 400)
         try await call("createSandbox", "POST", sandboxes, base)

@@ -216,6 +216,13 @@ import Testing
                         count: 1)),
                 Self.health(tenant, "x"), Self.health(tenant, "x", failure: "e"),
                 .sandboxLost(found), .sandboxReaped(found),
+                .providerProbed(
+                    .init(
+                        provider: "e2b", region: "us", tenant: tenant, stage: .done, took: .zero)),
+                .providerProbed(
+                    .init(
+                        provider: "e2b", region: "us", tenant: tenant, stage: .kill, error: "e",
+                        took: .zero)),
                 .reaperHeldBack(tenant: tenant, region: "us", count: 9, live: 1),
                 .rateLimitDenied(tenant: tenant, operation: "op", calls: 1, units: 1),
                 .serviceStarting(build: [], loops: 1), .serviceReady(addresses: []),

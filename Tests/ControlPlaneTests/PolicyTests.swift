@@ -165,12 +165,14 @@ import Testing
     func `give operations without one the default`() async throws {
         try await Plane.with(settings: Self.settings) { plane in
             let tenant = try await plane.makeTenant()
-            let policies = Policies(plane.reads)
-            try await policies.setDefaultMaxPerHour(2, of: tenant, by: .system)
+            let settings = TenantSettingsStore(plane.reads)
+            _ = try await settings.change(
+                [.init(.defaultMaxPerHour(2))], of: tenant, if: .none, by: .system)
             #expect(try await Self.admitted(4, "op", plane, tenant) == 2)
             try await Self.put(plane, "op", [Limit(limit: 3, window: 3600)], for: tenant)
             #expect(try await Self.admitted(4, "op", plane, tenant) == 1)
-            try await policies.setDefaultMaxPerHour(nil, of: tenant, by: .system)
+            _ = try await settings.change(
+                [.init(.defaultMaxPerHour(nil))], of: tenant, if: .none, by: .system)
             #expect(try await Self.admitted(4, "other", plane, tenant) == 4)
         }
         var settings = Self.settings

@@ -145,28 +145,6 @@ import Testing
             try fleet.checkInvariants()
         }
     }
-
-    @Test(.proves("B2", "D3")) func `finishes what its caller gave up`() async throws {
-        let faults = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 2000}]}]"#
-        try await Fleet.with(faults: faults) { fleet in
-            let caller = Task(executorPreference: fleet.plane.loop) {
-                await fleet.creations.create(fleet.order())
-            }
-            for _ in 0..<100 where try await fleet.rows().isEmpty {
-                try await Task.sleep(for: .milliseconds(5))
-            }
-            caller.cancel()
-            guard case .failure(.notTried(.cancelled, _)) = await caller.value else {
-                Issue.record("its caller was made to wait")
-                return
-            }
-            for _ in 0..<500 where try await fleet.rows().first?.state == .creating {
-                try await Task.sleep(for: .milliseconds(10))
-            }
-            #expect(try await fleet.rows().first?.state == .running)
-            #expect(try await fleet.live().count == 1)
-        }
-    }
 }
 
 extension JSONValue {

@@ -89,9 +89,8 @@ import Testing
     }
 
     @Test(.proves("D3")) func `kills nothing while it is switched off`() async throws {
-        var settings = Reconciler.Settings.quick
-        settings.isOn = false
-        try await Fleet.with(reconciler: settings) { fleet in
+        try await Fleet.with { fleet in
+            _ = try await fleet.killing.set(isOn: false, reason: "in doubt", by: .system)
             _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
             #expect(try await fleet.pass().killed == 0)
             await fleet.tasks.round()
@@ -135,6 +134,67 @@ import Testing
                 await #expect(throws: ControlPlaneError.self) { try await fleet.pass() }
             }
             #expect(try await fleet.rows().allSatisfy { $0.state == .running && $0.misses == 0 })
+        }
+    }
+
+    @Test(.proves("D3")) func `kills nothing by a list of which a page is missing`() async throws {
+        try await Fleet.with { fleet in
+            // More than one page of strangers, and one of ours without a row among them.
+            for _ in 0..<3 { _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7())) }
+            for _ in 0..<101 {
+                _ = try await Self.addStranger(
+                    fleet, Self.tags(fleet, .v7(), deployment: UUID.v7().description))
+            }
+            var ids: [UUID] = []
+            for _ in 0..<101 { ids.append(try await fleet.create().sandbox.id) }
+            try await fleet.setFaults(
+                #"[{"operations": ["list"], "skip": 1, "effects": [{"effect": "error", "status": 503}]}]"#
+            )
+            // The first page comes, the second does not.
+            await #expect(throws: ControlPlaneError.self) { try await fleet.pass() }
+            await fleet.tasks.round()
+            #expect(try await fleet.live().count == 205)
+            #expect(try await fleet.rows().allSatisfy { $0.state == .running && $0.misses == 0 })
+        }
+    }
+
+    @Test(.proves("D3"))
+    func `touches nothing of the deployment that a backup was taken from`() async throws {
+        // A copy of the database that is made a deployment of its own: same rows, another tag.
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            for _ in 0..<3 { _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7())) }
+            try Session(Conninfo(url: fleet.plane.url)).run(
+                "UPDATE deployment SET id = gen_random_uuid()")
+            try await fleet.beside { copy in
+                for _ in 0..<4 {
+                    let report = try await copy.pass()
+                    #expect(report.killed == 0 && report.lost == 0 && report.overBudget == 0)
+                    await copy.tasks.round()
+                }
+                #expect(try await copy.live().count == 4)
+                #expect(
+                    try await copy.creations.store.sandbox(made.sandbox.id, of: copy.tenant).state
+                        == .running)
+            }
+        }
+    }
+
+    @Test(.proves("D3")) func `kills up to its budget, and one more none`() async throws {
+        for (count, killed) in [(5, 5), (6, 0)] {
+            try await Fleet.with { fleet in
+                for _ in 0..<count { _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7())) }
+                let report = try await fleet.pass()
+                #expect(report.killed == killed && report.overBudget == count - killed)
+                #expect(try await fleet.settle())
+                #expect(try await fleet.live().count == count - killed)
+            }
+        }
+        // Of many the share: 6 of 120.
+        try await Fleet.with { fleet in
+            for _ in 0..<120 { _ = try await fleet.create() }
+            for _ in 0..<6 { _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7())) }
+            #expect(try await fleet.pass().killed == 6)
         }
     }
 

@@ -4,22 +4,26 @@ import IO
 import JSON
 import Postgres
 import ServiceSupport
+import Simulator
 import TestSupport
 import Testing
 
 @Suite struct `The sandbox calls` {
     /// An API with a region at the simulator, and a client of a tenant of it.
     private static func with(
-        faults: String = "[]", _ body: @Sendable (Fleet, Served, Client) async throws -> Void
+        faults: String = "[]", templates: String? = nil,
+        _ body: @Sendable (Fleet, Served, Client) async throws -> Void
     ) async throws {
-        try await Fleet.with(faults: faults) { fleet in
+        try await Fleet.with(faults: faults, templates: templates) { fleet in
             try await Served.with(fleet.plane) { served in
                 let draft = Regions.Draft(
-                    apiURL: "http://\(fleet.address)", domain: "us.example", apiKey: Fleet.key)
+                    apiURL: "http://\(fleet.address)", domain: "us.example",
+                    dataPlaneURL: "http://\(fleet.address)", apiKey: Fleet.key)
                 _ = try await Regions(fleet.plane.reads, fleet.plane.secrets).put(
                     "us", draft, of: fleet.tenant, if: .none, by: .system)
                 let (_, secret) = try await fleet.plane.directory.createKey(
-                    for: fleet.tenant, name: "t", scopes: [.sandbox], expiresAt: nil, by: .system)
+                    for: fleet.tenant, name: "t", scopes: [.sandbox, .admin], expiresAt: nil,
+                    by: .system)
                 try await body(fleet, served, served.client.with(key: secret?.text))
             }
         }
@@ -33,6 +37,9 @@ import Testing
             #expect(made.status == 201, "\(made.text)")
             #expect(made.json?["state"]?.text == "running" && made.json?["attempts"]?.integer == 1)
             #expect(made.json?["fellBack"]?.flag == false)
+            #expect(made.json?["replacements"]?.integer == 0)
+            #expect(made.json?["timeouts"]?["fileReadMs"]?.integer == 3000)
+            #expect(made.json?["timeouts"]?["buildMs"]?.integer == 120_000)
             #expect(made.json?["metadata"]?["user"]?.text == "7")
             #expect(made.json?["domain"]?.text == "us.example")
             let path = try #require(made.fields["location"])
@@ -132,6 +139,164 @@ import Testing
                 let answer = try await client.post("/v1/sandboxes", body)
                 #expect(answer.status == 400, "\(body): \(answer.text)")
             }
+        }
+    }
+
+    @Test(.proves("D2", "F1")) func `look whether a sandbox works`() async throws {
+        try await Self.with { fleet, _, client in
+            let made = try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+            let path = try #require(made.fields["location"])
+            let good = try await client.post("\(path)/health-checks", "{}")
+            #expect(good.status == 200 && good.json?["verdict"]?.text == "healthy", "\(good.text)")
+            #expect(good.json?["health"]?.text == "healthy" && good.json?["reason"] == .null)
+            #expect(try await client.get(path).json?["health"]?.text == "healthy")
+            let history = try await client.get("\(path)/events")
+            #expect(history.json?["items"]?[2]?["reason"]?.text == "health_check")
+            #expect(history.json?["items"]?[2]?["to"]?.text == "running")
+            #expect(
+                history.json?["items"]?[2]?["detail"]?.text?.hasPrefix("healthy in ") == true)
+            #expect(try await client.post("\(path)/health-checks", #"{"x":1}"#).status == 400)
+
+            try await fleet.setFaults(`A health check`.zombie(.nonZeroExit))
+            let dead = try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+            let deadPath = try #require(dead.fields["location"])
+            let bad = try await client.post("\(deadPath)/health-checks", "{}")
+            #expect(bad.json?["verdict"]?.text == "zombie" && bad.json?["tries"]?.integer == 2)
+            #expect(bad.json?["reason"]?.text?.contains("exit status 254") == true)
+            #expect(try await client.get("\(deadPath)").json?["state"]?.text == "running")
+
+            let id = try #require(made.json?["sandboxId"]?.text)
+            _ = try await fleet.ask("DELETE", "/sandboxes/\(id)")
+            let gone = try await client.post("\(path)/health-checks", "{}")
+            #expect(gone.json?["verdict"]?.text == "gone", "\(gone.text)")
+            _ = try await client.send("DELETE", deadPath)
+            let over = try await client.post("\(deadPath)/health-checks", "{}")
+            #expect(over.status == 409 && over.problem == "conflict")
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D2")) func `replace one that does not work, if so asked`() async throws {
+        try await Self.with(faults: `A health check`.zombie(.wrongOutput, limit: 1)) {
+            fleet, _, client in
+            let made = try await client.post(
+                "/v1/sandboxes", #"{"template":"base","healthCheck":"replace"}"#)
+            #expect(made.status == 201, "\(made.text)")
+            #expect(made.json?["replacements"]?.integer == 1)
+            #expect(made.json?["health"]?.text == "healthy")
+            try await fleet.setFaults(`A health check`.zombie(.wrongOutput))
+            // The tenant's own setting does the same.
+            let set = try await client.send("PATCH", "/v1/settings", #"{"healthCheck":"replace"}"#)
+            #expect(set.status == 200, "\(set.text)")
+            let none = try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+            #expect(none.status == 502 && none.problem == "creation-failed", "\(none.text)")
+            #expect(none.json?["stop"]?.text == "not_working")
+            #expect(none.json?["kind"]?.text == "unavailable")
+            let off = try await client.post(
+                "/v1/sandboxes", #"{"template":"base","healthCheck":"off"}"#)
+            #expect(off.status == 201)
+            #expect(
+                try await client.post(
+                    "/v1/sandboxes", #"{"template":"base","healthCheck":"x"}"#
+                ).status == 400)
+        }
+    }
+
+    @Test(.proves("D1", "D4")) func `are made as the tenant's settings say`() async throws {
+        try await Self.with(templates: #"["zapdev"]"#) { fleet, _, client in
+            let none = try await client.post("/v1/sandboxes", "{}")
+            #expect(none.status == 400)
+            let set = try await client.send(
+                "PATCH", "/v1/settings",
+                #"{"defaultTemplate":"zapdev","defaultFramework":"nextjs","sandboxLifeMs":120000,"fileReadMs":4000,"maxAttempts":1}"#
+            )
+            #expect(set.status == 200, "\(set.text)")
+            let made = try await client.post("/v1/sandboxes", "{}")
+            #expect(made.status == 201 && made.json?["template"]?.text == "zapdev", "\(made.text)")
+            #expect(made.json?["framework"]?.text == "nextjs")
+            #expect(made.json?["timeouts"]?["fileReadMs"]?.integer == 4000)
+            let end = try #require(made.json?["endsAt"]?.text.flatMap { Timestamp($0) })
+            #expect(end - .now > .seconds(110) && end - .now < .seconds(121))
+            let missing = try await client.post("/v1/sandboxes", #"{"template":"missing"}"#)
+            #expect(missing.status == 201 && missing.json?["fellBack"]?.flag == true)
+        }
+        // `fallbackOn` both ways: what is no lack of a template, with each rule, by setting and by call.
+        let broken =
+            #"[{"templates": ["base"], "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Self.with(faults: broken) { fleet, _, client in
+            _ = try await client.send(
+                "PATCH", "/v1/settings", #"{"defaultTemplate":"zapdev","maxAttempts":1}"#)
+            func make(_ more: String = "") async throws -> Int {
+                try await client.post("/v1/sandboxes", "{\"template\":\"base\"\(more)}").status
+            }
+            #expect(try await make() == 502)
+            #expect(try await make(#","fallbackOn":"anyError""#) == 201)
+            _ = try await client.send("PATCH", "/v1/settings", #"{"fallbackOn":"anyError"}"#)
+            #expect(try await make() == 201)
+            #expect(try await make(#","fallbackOn":"templateNotFound""#) == 502)
+        }
+    }
+
+    @Test(.proves("D4")) func `give a call to the provider the tenant's time`() async throws {
+        let slow = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 1500}]}]"#
+        try await Self.with(faults: slow) { fleet, _, client in
+            _ = try await client.send(
+                "PATCH", "/v1/settings", #"{"providerCallMs":300,"maxAttempts":1}"#)
+            let late = try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+            #expect(late.status == 502 && late.json?["kind"]?.text == "timeout", "\(late.text)")
+        }
+    }
+
+    @Test(.proves("H9")) func `are as many as the tenant may have, whoever asks`() async throws {
+        try await Self.with { fleet, _, client in
+            _ = try await client.send("PATCH", "/v1/settings", #"{"maxLiveSandboxes":3}"#)
+            let answers = try await withThrowingTaskGroup(of: Answer.self) { group in
+                for _ in 0..<12 {
+                    group.addTask {
+                        try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+                    }
+                }
+                return try await group.reduce(into: [Answer]()) { $0.append($1) }
+            }
+            #expect(answers.count { $0.status == 201 } == 3, "\(answers.map(\.text))")
+            for answer in answers where answer.status != 201 {
+                #expect(answer.status == 429 && answer.problem == "too-many-requests")
+                #expect(answer.json?["detail"]?.text?.contains("maxLiveSandboxes") == true)
+                #expect(answer.fields["retry-after"] != nil)
+            }
+            #expect(try await fleet.live().count == 3)
+            // What was refused before it was recorded has cost nothing; a race may cost a record.
+            let through = try await client.post("/v2/sandboxes", #"{"templateID":"base"}"#)
+            #expect(through.status == 429 && through.fields["should-retry"] == "false")
+            #expect(through.json?["message"]?.text?.contains("maximum number of concurrent") == true)
+            let path = try #require(answers.first { $0.status == 201 }?.fields["location"])
+            _ = try await client.send("DELETE", path)
+            #expect(try await client.post("/v1/sandboxes", #"{"template":"base"}"#).status == 201)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("B2", "D3"), arguments: ["/v1/sandboxes", "/v2/sandboxes", "/e2b/sandboxes"])
+    func `leave nothing to a caller that hangs up`(path: String) async throws {
+        let slow = #"[{"effects": [{"effect": "slow", "factor": 1, "addMs": 4000}]}]"#
+        try await Self.with(faults: slow) { fleet, _, client in
+            let body = path == "/v1/sandboxes" ? #"{"template":"base"}"# : #"{"templateID":"base"}"#
+            for key in [nil, "k"] as [String?] {
+                let before = try await fleet.rows().count
+                var raw: RawClient? = try RawClient(.tcp(host: "127.0.0.1", port: client.port))
+                let more = key.map { "Idempotency-Key: \($0)\r\n" } ?? ""
+                try raw?.send(
+                    "POST \(path) HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(client.key ?? "")\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\(more)\r\n\(body)"
+                )
+                try await eventually { try await fleet.rows().count > before }
+                raw = nil
+                try await eventually { try await fleet.rows().first?.state != .creating }
+                #expect(try await fleet.settle())
+                let row = try #require(try await fleet.rows().first)
+                #expect(row.state == (key == nil ? .stopped : .running), "\(String(describing: key))")
+                if key == nil { #expect(row.reason == .abandoned) }
+            }
+            #expect(try await fleet.live().count == 1)
         }
     }
 }

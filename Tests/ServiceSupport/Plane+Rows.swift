@@ -50,7 +50,10 @@ extension Plane {
             "operation, limits, hot_window_s, long_window_s, updated_by",
             "$2 || g.n, '[{\"limit\": 5, \"windowS\": 60}]', 60, 0, 'system'"
         ),
-        "policy_set": ("version, default_max_per_hour", "7, 1000"),
+        "policy_set": (
+            "version, default_max_per_hour, settings",
+            "7, 1000, jsonb_build_object('defaultTemplate', $2)"
+        ),
         "region": (
             """
             name, version, provider, account, api_url, domain, api_key, priority, templates, enabled,

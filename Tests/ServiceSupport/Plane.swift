@@ -142,16 +142,22 @@ package struct Plane: Sendable {
         var outbound = HTTPClient.Settings()
         outbound.addresses = AddressRule(allowsPrivate: true)
         http = try HTTPClient(on: loop, outbound)
+        var creating = Creations.Settings()
+        // A busy machine makes no healthy sandbox a dead one.
+        creating.health.limit = .seconds(30)
         creations = Creations(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())",
             providers: SandboxProviders(on: loop, http), ledger: ledger,
             breakers: self.breakers, budget: budget, budgets: RetryBudgetKeeper(on: loop),
-            refusals: refusals, tell: tell)
+            settings: creating, refusals: refusals, tell: tell)
         alertSender = AlertSender(
             on: loop, pipeline: reads, instance: "test-\(UUID.v7())", secrets: secrets, client: http)
+        var making = Sandboxes.Settings()
+        // Regions of tests have no data plane, unless they say so.
+        making.standard.healthCheck = .off
         sandboxes = Sandboxes(
             creations, targets: RegionTargets(regions, secrets, reads), breakers: self.breakers,
-            pipeline: reads)
+            pipeline: reads, killing: KillSwitch(reads), settings: making)
     }
 
     /// Makes a tenant with any name.

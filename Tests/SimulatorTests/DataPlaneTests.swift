@@ -119,7 +119,7 @@ import Testing
                 let (id, token) = try await create(call)
                 let health = try await call("GET", "/health", nil, ["E2b-Sandbox-Id": id])
                 #expect(health.status == (mode == .portClosed ? 502 : 204))
-                if mode == .commandsHang { return }
+                if mode == .commandsHang || mode == .hangMidStream { return }
                 let answer = try? await call.run("echo x", in: id, token: token)
                 let texts = answer?.envelopes.map(\.text) ?? []
                 switch mode {
@@ -131,15 +131,17 @@ import Testing
                 case .noEndEvent: #expect(!texts.contains { $0.contains("\"end\"") })
                 case .wrongOutput: #expect(!texts.contains { $0.contains("eAo=") })
                 case .nonZeroExit: #expect(texts.contains { $0.contains("\"exitCode\":254") })
-                case .resetMidStream: #expect(answer == nil)
-                case .commandsHang: break
+                case .halfOutput: #expect(!texts.contains { $0.contains("eAo=") })
+                case .resetMidStream, .resetAtOnce: #expect(answer == nil)
+                case .commandsHang, .hangMidStream: break
                 }
             }
         }
     }
 
-    @Test func `may hang with the command until the caller leaves`() async throws {
-        try await withSimulator(faults: zombie(.commandsHang)) { call in
+    @Test(arguments: [ZombieMode.commandsHang, .hangMidStream])
+    func `may hang with the command until the caller leaves`(mode: ZombieMode) async throws {
+        try await withSimulator(faults: zombie(mode)) { call in
             let (id, token) = try await create(call)
             let request = #"{"process":{"cmd":"pwd"}}"#
             let body = String(decoding: Envelope.wrap(Array(request.utf8)), as: UTF8.self)

@@ -16,12 +16,15 @@ extension Gateway {
         guard let template = body["templateID"]?.string, (1...200).contains(template.utf8.count)
         else { throw GatewayError(400, "templateID is needed") }
         let metadata = try metadata(body)
-        let life = try life(body) ?? services.settings.times.life
+        let settings = try await domain { () throws(ControlPlaneError) in
+            try await sandboxes.settings(of: call.caller.tenant)
+        }
+        let life = try life(body) ?? settings.times.life
         let idempotency: Idempotency?
         do throws(Failure) { idempotency = try call.call.idempotency() } catch {
             throw GatewayError(error, services)
         }
-        let deadline = services.retries.settings.gatewayDeadline
+        let deadline = settings.gatewayDeadline
         let tenant = call.caller.tenant
         if let earlier = try await domain({ () throws(ControlPlaneError) in
             try await sandboxes.earlier(
@@ -38,8 +41,10 @@ extension Gateway {
             choice: TemplateChoice(
                 template,
                 framework: metadata.first { $0.name == services.settings.frameworkKey }?.value),
-            fallback: sandboxes.settings.fallback, fallbackRule: sandboxes.settings.fallbackRule,
-            life: life, deadline: deadline, metadata: metadata,
+            fallback: settings.fallback, fallbackRule: settings.fallbackRule, life: life,
+            deadline: deadline, maxAttempts: settings.maxAttempts,
+            healthCheck: settings.healthCheck, call: settings.createCall,
+            maxLive: settings.maxLive.map { Int($0) }, metadata: metadata,
             body: body.removing("metadata").removing("timeout"), traceID: trace.traceID,
             traceparent: trace.traceparent(span: call.request.span), idempotency: idempotency)
         switch await sandboxes.creations.create(order) {
@@ -229,7 +234,7 @@ extension Gateway {
             return try await sandboxes.creations.providers.pass(
                 HTTPClient.Request(
                     method, url, fields: fields, body: body.isEmpty ? nil : body,
-                    deadline: services.settings.times.call))
+                    deadline: sandboxes.settings.standard.times.call))
         } catch {
             let facts = ErrorFacts(error)
             throw GatewayError(facts, services.classifier.classify(facts))

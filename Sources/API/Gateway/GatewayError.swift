@@ -65,8 +65,15 @@ extension GatewayError {
     /// Why no sandbox was made.
     init(_ failure: CreationFailure, _ order: CreationOrder) {
         switch failure {
+        case .domain(.tooManySandboxes(let most)):
+            // In the provider's own words, which callers know.
+            self.init(
+                429, "you have reached the maximum number of concurrent sandboxes (\(most))",
+                retryAfter: .roomWait)
         case .domain(let error):
             self.init(Problem(error, retryAfter: .seconds(1)))
+        case .notWorking(let reason, _, _):
+            self.init(502, "No sandbox that was made works: \(reason)")
         case .breakerOpen(let refusal):
             self.init(503, refusal.message, retryAfter: .seconds(refusal.retryAfterSeconds))
         case .overQuota(let verdict):

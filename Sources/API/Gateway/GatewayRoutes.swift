@@ -12,18 +12,31 @@ internal import Postgres
 /// `domain` sends the SDK there.
 package func gatewayRoutes(_ services: Services) -> [Route] {
     let gateway = Gateway(services: services)
+    func route(
+        _ method: Method, _ pattern: RoutePattern, _ name: String, watchesClient: Bool = false
+    ) -> Route {
+        Route(
+            method, pattern, name + method.description,
+            maxBodyBytes: services.settings.maxGatewayBodyBytes, watchesClient: watchesClient
+        ) { request in await gateway.answer(request) }
+    }
+    // What is made for a caller that has left is killed; other calls are carried through.
+    let creations: [(RoutePattern, String)] = [
+        ("/e2b/sandboxes", "gatewayCreateE2B"), ("/e2b/v2/sandboxes", "gatewayCreateE2BV2"),
+        ("/v2/sandboxes", "gatewayCreateV2"),
+    ]
     let patterns: [(RoutePattern, String)] = [
         ("/e2b/{path...}", "gateway"), ("/sandboxes", "gatewaySandboxes"),
         ("/sandboxes/{path...}", "gatewaySandbox"), ("/v2/{path...}", "gatewayV2"),
         ("/v3/{path...}", "gatewayV3"), ("/templates", "gatewayTemplates"),
         ("/templates/{path...}", "gatewayTemplate"), ("/snapshots", "gatewaySnapshots"),
     ]
-    return patterns.flatMap { pattern, name in
-        [Method.get, .post, .put, .patch, .delete].map { method in
-            Route(
-                method, pattern, name + method.description,
-                maxBodyBytes: services.settings.maxGatewayBodyBytes
-            ) { request in await gateway.answer(request) }
+    let methods = [Method.get, .post, .put, .patch, .delete]
+    return (patterns + creations).flatMap { pattern, name in
+        methods.map { method in
+            let isCreation =
+                method == .post && (name == "gatewaySandboxes" || name.hasPrefix("gatewayCreate"))
+            return route(method, pattern, name, watchesClient: isCreation)
         }
     }
 }

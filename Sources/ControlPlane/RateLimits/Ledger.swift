@@ -264,6 +264,19 @@ package actor Ledger: LoopBound {
         policySets[tenant] = set
     }
 
+    /// What the tenant has set for its sandboxes, as it is now: one read, which others share.
+    package func settings(
+        of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> TenantSettings {
+        try await reloadPolicies(of: tenant)
+        return policySet(of: tenant).settings
+    }
+
+    /// The same as this loop's last decision for the tenant knew it.
+    package func knownSettings(of tenant: Tenant.ID) -> TenantSettings {
+        policySet(of: tenant).settings
+    }
+
     /// Asks the detailed way; nil when the policies were outdated and have been read anew.
     func decideOnce(
         _ call: DetailedCall

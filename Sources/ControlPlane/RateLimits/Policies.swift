@@ -97,26 +97,6 @@ package struct Policies: Sendable {
             (.policyDelete, [.uuid(tenant.uuid), .text(operation)])
         }
     }
-
-    /// The hourly limit of operations without a policy; nil: none.
-    package func defaultMaxPerHour(of tenant: Tenant.ID) async throws(ControlPlaneError) -> Int64? {
-        let rows = try await run(tenant, [(.policyDefault, [.uuid(tenant.uuid)])])
-        guard let row = rows.first else { return nil }
-        return try decode(row) { row throws(PostgresError) in try row.int64IfPresent(0) }
-    }
-
-    package func setDefaultMaxPerHour(
-        _ limit: Int64?, of tenant: Tenant.ID, by actor: Actor
-    ) async throws(ControlPlaneError) {
-        _ = try await run(
-            tenant,
-            [
-                actor.audits(
-                    "settings.change", "defaultMaxPerHour", of: tenant,
-                    detail: #"{"defaultMaxPerHour": \#(limit.map { "\($0)" } ?? "null")}"#),
-                (.policySetDefault, [.uuid(tenant.uuid), .int8(limit)]),
-            ])
-    }
 }
 
 extension Policies {
@@ -241,8 +221,4 @@ extension Statement {
         "policy_delete", "DELETE FROM policy WHERE tenant_id = $1 AND operation = $2")
     fileprivate static let policiesChanged = Statement(
         "policies_changed", "SELECT bw_policies_changed($1)")
-    fileprivate static let policyDefault = Statement(
-        "policy_default", "SELECT default_max_per_hour FROM policy_set WHERE tenant_id = $1")
-    fileprivate static let policySetDefault = Statement(
-        "policy_set_default", "SELECT bw_set_default($1, $2)")
 }

@@ -25,15 +25,21 @@ package struct PolicySet: Hashable, Sendable {
     let defaultMaxPerHour: Int64?
     /// All operations together are counted as well.
     let countsAll: Bool
+    /// What the tenant has set for its sandboxes.
+    let settings: TenantSettings
     /// By operation, `*` among them.
     private let rules: [String: Rule]
 
     static let none = PolicySet(version: 0, defaultMaxPerHour: nil, countsAll: false, rules: [:])
 
-    init(version: Int64, defaultMaxPerHour: Int64?, countsAll: Bool, rules: [String: Rule]) {
+    init(
+        version: Int64, defaultMaxPerHour: Int64?, countsAll: Bool,
+        settings: TenantSettings = TenantSettings(), rules: [String: Rule]
+    ) {
         self.version = version
         self.defaultMaxPerHour = defaultMaxPerHour
         self.countsAll = countsAll
+        self.settings = settings
         self.rules = rules
     }
 
@@ -72,7 +78,8 @@ package struct PolicySet: Hashable, Sendable {
 }
 
 extension Statement {
-    fileprivate static let policySets = Statement("policy_sets", "SELECT * FROM bw_policies($1)")
+    fileprivate static let policySets = Statement(
+        "policy_sets", "SELECT * FROM bw_tenant_policies($1)")
 }
 
 /// The policies of some tenants.
@@ -83,6 +90,7 @@ func policySets(
         let version: Int64
         let defaultMaxPerHour: Int64?
         let countsAll: Bool
+        let settings: TenantSettings
         var rules: [String: PolicySet.Rule] = [:]
     }
     do throws(PostgresError) {
@@ -90,11 +98,16 @@ func policySets(
         var drafts: [Tenant.ID: Draft] = [:]
         for row in try await pipeline.execute(.policySets, [.uuids(tenants.map(\.uuid))]) {
             let tenant = Tenant.ID(try row.uuid("tenant_id"))
-            let empty = Draft(
-                version: try row.int64("version"),
-                defaultMaxPerHour: try row.int64IfPresent("default_max_per_hour"),
-                countsAll: try row.bool("counts_all"))
-            var draft = drafts[tenant] ?? empty
+            var draft: Draft
+            if let found = drafts[tenant] {
+                draft = found
+            } else {
+                draft = Draft(
+                    version: try row.int64("version"),
+                    defaultMaxPerHour: try row.int64IfPresent("default_max_per_hour"),
+                    countsAll: try row.bool("counts_all"),
+                    settings: TenantSettings(stored: try row.json("settings")))
+            }
             if let operation = try row.textIfPresent("operation") {
                 draft.rules[operation] = try PolicySet.Rule(row, now: now)
             }
@@ -105,7 +118,7 @@ func policySets(
             return .success(
                 PolicySet(
                     version: draft.version, defaultMaxPerHour: draft.defaultMaxPerHour,
-                    countsAll: draft.countsAll, rules: draft.rules))
+                    countsAll: draft.countsAll, settings: draft.settings, rules: draft.rules))
         }
     } catch {
         return tenants.map { _ in .failure(error) }

@@ -13,6 +13,9 @@ package struct Region: Hashable, Sendable {
     package let apiURL: String
     /// Of the data plane; `host` or `host:port`.
     package let domain: String
+    /// One address of the data plane for all its sandboxes, as `UpstreamURL` takes it; nil: each has a host
+    /// of its own under the domain.
+    package let dataPlaneURL: String?
     private let sealedKey: [UInt8]
     /// The key's last 4 characters, where it is long enough for that.
     package let apiKeyHint: String?
@@ -33,6 +36,7 @@ package struct Region: Hashable, Sendable {
         account = try ProviderAccount(row)
         apiURL = try row.text("api_url")
         domain = try row.text("domain")
+        dataPlaneURL = try row.textIfPresent("data_plane_url")
         sealedKey = try row.bytes("api_key")
         apiKeyHint = try row.textIfPresent("api_key_hint")
         priority = Int(try row.int32("priority"))

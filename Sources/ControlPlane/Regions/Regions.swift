@@ -16,6 +16,7 @@ package struct Regions: Sendable {
         package var limits: ProviderAccount.Limits?
         package var apiURL: String
         package var domain: String
+        package var dataPlaneURL: String?
         package var apiKey: String?
         package var priority: Int
         package var templates: [String: String]
@@ -24,7 +25,7 @@ package struct Regions: Sendable {
         package init(
             provider: String = "e2b", account: String? = nil,
             limits: ProviderAccount.Limits? = nil, apiURL: String, domain: String,
-            apiKey: String? = nil, priority: Int = 100, templates: [String: String] = [:],
+            dataPlaneURL: String? = nil, apiKey: String? = nil, priority: Int = 100, templates: [String: String] = [:],
             isEnabled: Bool = true
         ) {
             self.provider = provider
@@ -32,6 +33,7 @@ package struct Regions: Sendable {
             self.limits = limits
             self.apiURL = apiURL
             self.domain = domain
+            self.dataPlaneURL = dataPlaneURL
             self.apiKey = apiKey
             self.priority = priority
             self.templates = templates
@@ -112,6 +114,7 @@ package struct Regions: Sendable {
                         .text(draft.apiURL), .text(draft.domain), .bytea(sealed),
                         .text(draft.apiKey.flatMap(hint)), .int4(Int32(draft.priority)),
                         .jsonb(text(draft.templates)), .bool(draft.isEnabled), .text(actor.name),
+                        .text(draft.dataPlaneURL),
                     ]
                 ), audit,
             ] as [Pipeline.Step] { _ = try await transaction.execute(statement, parameters) }
@@ -218,6 +221,7 @@ private func detail(_ draft: Regions.Draft, _ account: String) -> String {
     writer.object {
         $0.member("apiUrl", draft.apiURL)
         $0.member("domain", draft.domain)
+        $0.member("dataPlaneUrl", ifPresent: draft.dataPlaneURL)
         $0.member("account", account)
         if let limits = draft.limits {
             $0.member("createsPerSecond", orNull: limits.createsPerSecond)
@@ -230,7 +234,8 @@ private func detail(_ draft: Regions.Draft, _ account: String) -> String {
 }
 
 extension Statement {
-    fileprivate static let regionsRead = Statement("regions_read", "SELECT * FROM bw_regions($1)")
+    fileprivate static let regionsRead = Statement(
+        "regions_read", "SELECT * FROM bw_tenant_regions($1)")
     fileprivate static let regionLock = Statement(
         "region_lock", "SELECT pg_advisory_xact_lock(uuid_hash_extended($1, -4))")
     /// A row if there is such a tenant, with the region's version and URL if there is such a region.
@@ -262,15 +267,16 @@ extension Statement {
         """
         INSERT INTO region AS r
                (tenant_id, name, version, provider, account, api_url, domain, api_key, api_key_hint,
-                priority, templates, enabled, updated_by)
+                priority, templates, enabled, updated_by, data_plane_url)
         SELECT $1, $2, s.version, $3, $4, $5, $6, coalesce($7, o.api_key),
-               CASE WHEN $7 IS NULL THEN o.api_key_hint ELSE $8 END, $9, $10, $11, $12
+               CASE WHEN $7 IS NULL THEN o.api_key_hint ELSE $8 END, $9, $10, $11, $12, $13
         FROM   region_set AS s LEFT JOIN region AS o ON o.tenant_id = $1 AND o.name = $2
         WHERE  s.tenant_id = $1
         ON CONFLICT (tenant_id, name) DO UPDATE
         SET    version = excluded.version, provider = $3, account = $4, api_url = $5, domain = $6,
                api_key = excluded.api_key, api_key_hint = excluded.api_key_hint, priority = $9,
-               templates = $10, enabled = $11, updated_at = clock_timestamp(), updated_by = $12
+               templates = $10, enabled = $11, updated_at = clock_timestamp(), updated_by = $12,
+               data_plane_url = $13
         """)
     fileprivate static let regionDelete = Statement(
         "region_delete", "DELETE FROM region WHERE tenant_id = $1 AND name = $2")

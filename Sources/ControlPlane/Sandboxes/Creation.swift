@@ -56,6 +56,11 @@ package struct CreationOrder: Sendable {
     /// From now on, all tries together.
     package let deadline: Duration
     package let maxAttempts: Int?
+    package let healthCheck: HealthCheckMode
+    /// One call to the provider; nil: as the deployment has it.
+    package let call: Duration?
+    /// Sandboxes that the tenant may have, this one among them; nil: any number.
+    package let maxLive: Int?
     /// The tenant's own metadata.
     package let metadata: [(name: String, value: String)]
     /// What else goes to the provider, as its newer API takes it: an object.
@@ -69,6 +74,7 @@ package struct CreationOrder: Sendable {
         tenant: Tenant.ID, way: SandboxRequest.Way, target: CreationTarget, choice: TemplateChoice,
         fallback: TemplateChoice? = nil, fallbackRule: FallbackRule = .templateNotFound,
         life: Duration, deadline: Duration, maxAttempts: Int? = nil,
+        healthCheck: HealthCheckMode = .off, call: Duration? = nil, maxLive: Int? = nil,
         metadata: [(name: String, value: String)] = [], body: JSONValue = .object([]),
         traceID: String? = nil, traceparent: String? = nil, idempotency: Idempotency? = nil
     ) {
@@ -81,6 +87,9 @@ package struct CreationOrder: Sendable {
         self.life = life
         self.deadline = deadline
         self.maxAttempts = maxAttempts
+        self.healthCheck = healthCheck
+        self.call = call
+        self.maxLive = maxLive
         self.metadata = metadata
         self.body = body
         self.traceID = traceID
@@ -103,6 +112,8 @@ package struct CreatedSandbox: Sendable {
     package let answer: ProviderSandbox
     package let attempts: Int
     package let fellBack: Bool
+    /// Sandboxes that were made before it, did not work, and are killed.
+    package let replacements: Int
 }
 
 /// Why there is none.
@@ -114,6 +125,8 @@ package enum CreationFailure: Error, Sendable {
     case provider(
         RetryFailure.Cause, stop: RetryPolicy.Stop, retryAfter: Duration?, attempts: Int,
         request: UUID)
+    /// Each that was made did not work, and is killed; what the last one showed.
+    case notWorking(reason: String, attempts: Int, request: UUID)
     /// Nothing was tried: the time was up, or too many are being made here.
     case notTried(RetryPolicy.Stop, retryAfter: Duration?)
     /// The database, mostly.

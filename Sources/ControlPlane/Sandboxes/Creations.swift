@@ -3,10 +3,10 @@ internal import JSON
 package import Postgres
 
 /// Makes sandboxes: `breaker( retry( create ), on fallback retry( create ) )`, each try with an intent
-/// that was committed before the provider heard of it.
+/// that was committed before the provider heard of it; then a health check, outside the breaker.
 ///
-/// Who asked may go away: what was begun is finished here and bound, or killed. What this instance does
-/// not live to finish, another settles by the same rows.
+/// Who asked may go away: what was begun is finished here, and kept for who can ask for it again, by an
+/// idempotency key, or killed. What this instance does not live to finish, another settles by the same rows.
 package actor Creations: LoopBound {
     package struct Settings: Hashable, Sendable {
         /// The life that a sandbox is made with; the wanted one comes when its row is bound. One that
@@ -20,6 +20,7 @@ package actor Creations: LoopBound {
         package var bindWait: Duration = .seconds(5)
         /// Creations of a loop in hand; past it they are refused.
         package var maxInFlight = 1_000
+        package var health = HealthChecker.Settings()
         /// What a try is recorded as.
         package static let operation = "sandbox_create"
 
@@ -34,6 +35,10 @@ package actor Creations: LoopBound {
         package var late = 0
         /// Calls whose end does not tell whether there is a sandbox now.
         package var ambiguous = 0
+        /// Killed since they did not work.
+        package var replaced = 0
+        /// Killed since nobody waited for them any more.
+        package var abandoned = 0
 
         package init() {}
     }
@@ -42,17 +47,18 @@ package actor Creations: LoopBound {
     package nonisolated let settings: Settings
     package nonisolated let store: SandboxStore
     package nonisolated let providers: SandboxProviders
-    private let ledger: Ledger
+    package nonisolated let health: HealthChecker
+    nonisolated let ledger: Ledger
+    nonisolated let tell: Tell
     private let breakers: Breakers
     let budget: CreationBudget
     private let executor: RetryExecutor
     private let classifier: Classifier
-    private let tell: Tell
     private let refusals: Refusals?
-    private let clock: any RetryClock
+    let clock: any RetryClock
     private var deployment: String?
     private let pipeline: Pipeline
-    package private(set) var counters = Counters()
+    package internal(set) var counters = Counters()
 
     private var isRunning = true
     private var inFlight = 0
@@ -71,6 +77,7 @@ package actor Creations: LoopBound {
         self.pipeline = pipeline
         store = SandboxStore(pipeline, instance: instance)
         self.providers = providers
+        health = HealthChecker(on: loop, providers.http, settings: settings.health)
         self.ledger = ledger
         self.breakers = breakers
         self.budget = budget
@@ -102,20 +109,30 @@ package actor Creations: LoopBound {
         }
     }
 
+    /// Runs `body`, whoever waits for it or not.
+    func later(_ body: @escaping @Sendable () async -> Void) {
+        due.append(body)
+        work.resume(())
+    }
+
     /// Runs `body` whatever becomes of the caller, who gets its value, or `fallback` when it is cancelled
     /// first.
-    private func outliving<Value: Sendable>(
+    func outliving<Value: Sendable>(
         orElse fallback: @escaping @Sendable () -> Value,
         _ body: @escaping @Sendable () async -> Value
     ) async -> Value {
         let end = Handover<Value>()
-        due.append { await self.hand(await body(), to: end) }
-        work.resume(())
+        later { await self.hand(await body(), to: end) }
         return await withTaskCancellationHandler {
-            await end.waiter.wait()
+            // Through the actor: the closure by itself is not the actor's, and would wait elsewhere.
+            await self.value(of: end)
         } onCancel: {
             loop.execute { end.waiter.resume(fallback()) }
         }
+    }
+
+    private func value<Value: Sendable>(of end: Handover<Value>) async -> Value {
+        await end.waiter.wait()
     }
 
     private func hand<Value: Sendable>(_ value: Value, to end: Handover<Value>) {
@@ -133,15 +150,15 @@ package actor Creations: LoopBound {
         }
         let begun = Handover<Result<UUID, CreationFailure>>()
         inFlight += 1
-        due.append { await self.finish(order, telling: begun) }
-        work.resume(())
+        later { await self.finish(order, telling: begun) }
         return await begun.waiter.wait()
     }
 
     private func finish(
         _ order: CreationOrder, telling begun: Handover<Result<UUID, CreationFailure>>
     ) async {
-        let outcome = await perform(order) { begun.waiter.resume(.success($0)) }
+        let job = Job(order, at: clock.now) { begun.waiter.resume(.success($0)) }
+        let outcome = await perform(job)
         inFlight -= 1
         switch outcome {
         case .success: counters.made += 1
@@ -152,7 +169,8 @@ package actor Creations: LoopBound {
         }
     }
 
-    /// Makes a sandbox, by `order.deadline`.
+    /// Makes a sandbox, by `order.deadline`. One whose caller is cancelled meanwhile is killed, unless the
+    /// caller can ask for it again.
     package func create(
         _ order: CreationOrder
     ) async -> Result<CreatedSandbox, CreationFailure> {
@@ -161,8 +179,15 @@ package actor Creations: LoopBound {
         }
         inFlight += 1
         defer { inFlight -= 1 }
-        let outcome = await outliving(orElse: { .failure(.notTried(.cancelled, retryAfter: nil)) }) {
-            await self.perform(order)
+        let job = Job(order, at: clock.now) { _ in }
+        let gone: @Sendable () -> Result<CreatedSandbox, CreationFailure> = {
+            job.isAbandoned = true
+            return .failure(.notTried(.cancelled, retryAfter: nil))
+        }
+        var outcome = await outliving(orElse: gone) { await self.perform(job) }
+        // It was made in the very moment in which its caller left.
+        if Task.isCancelled, case .success(let made) = outcome, order.idempotency == nil {
+            outcome = .failure(await abandon(made.sandbox))
         }
         switch outcome {
         case .success: counters.made += 1
@@ -180,10 +205,38 @@ package actor Creations: LoopBound {
         return .notTried(.budget, retryAfter: .seconds(1))
     }
 
-    /// - Parameter begun: called when the request is committed.
-    private func perform(
-        _ order: CreationOrder, begun: @escaping (UUID) -> Void = { _ in }
-    ) async -> Result<CreatedSandbox, CreationFailure> {
+    /// Until a sandbox is handed over, or there is none.
+    private func perform(_ job: Job) async -> Result<CreatedSandbox, CreationFailure> {
+        while true {
+            let made: Made
+            switch await operation(job) {
+            case .success(let value): made = value
+            case .failure(let failure): return .failure(failure)
+            }
+            if job.isUnknown { return .failure(await abandon(made.sandbox)) }
+            switch await handOver(made, job) {
+            case .success(let row):
+                if job.isUnknown { return .failure(await abandon(row)) }
+                await told(
+                    .success(sandboxID: made.answer.id, attempt: job.attempts, took: made.took),
+                    job.order, template: row.template)
+                return .success(
+                    CreatedSandbox(
+                        sandbox: row, answer: made.answer, attempts: job.attempts,
+                        fellBack: job.hasFallenBack, replacements: job.replacements))
+            case .failure(let failure):
+                guard case .notWorking = failure, mayReplace(job) else {
+                    if case .notWorking(let reason, _, _) = failure { await end(job, reason) }
+                    return .failure(failure)
+                }
+                job.replacements += 1
+            }
+        }
+    }
+
+    /// One operation of the breaker: a creation with all its tries.
+    private func operation(_ job: Job) async -> Result<Made, CreationFailure> {
+        let order = job.order
         let start = clock.now
         let lease = max(
             breakers.settings.policy.probeLease, order.deadline + Attempts.Settings.leaseMargin)
@@ -193,10 +246,10 @@ package actor Creations: LoopBound {
         case .refused(let refusal):
             let state = await breakers.glance(at: refusal.key).state
             await refusals?.note(order.breaker, .breakerOpen, state)
+            if job.attempts > 0 { await end(job, refusal.message) }
             return .failure(.breakerOpen(refusal))
         }
-        let job = Job(order, deadline: start.advanced(by: order.deadline), begun)
-        await told(.start, order)
+        if job.attempts == 0 { await told(.start, order) }
         var outcome = await tries(job, order.choice, isFallback: false)
         if case .failure(let failure) = outcome.result, let fallback = order.fallback,
             fallback != order.choice, mayFallBack(failure, order)
@@ -205,15 +258,10 @@ package actor Creations: LoopBound {
         }
         let took = start.duration(to: clock.now)
         switch outcome.result {
-        case .success(let made):
+        case .success(var made):
+            made.took = took
             await breakers.settle(ticket, .succeeded, took: took)
-            await told(
-                .success(sandboxID: made.answer.id, attempt: job.attempts, took: took), order,
-                template: made.sandbox.template)
-            return .success(
-                CreatedSandbox(
-                    sandbox: made.sandbox, answer: made.answer, attempts: job.attempts,
-                    fellBack: job.hasFallenBack))
+            return .success(made)
         case .failure(let failure):
             let counted: CallOutcome =
                 failure.cause.map { .failed($0.error.kind, retryAfter: $0.error.retryAfter) }
@@ -224,7 +272,7 @@ package actor Creations: LoopBound {
     }
 
     /// - Parameter template: the one that was tried, where it is not the one that was asked for.
-    private func told(
+    func told(
         _ step: CreationEvent.Step, _ order: CreationOrder, template: String? = nil
     ) async {
         tell(
@@ -259,9 +307,12 @@ package actor Creations: LoopBound {
                 job.request, of: job.order.tenant, as: state, kind: failure.cause?.error.kind,
                 error: failure.cause?.facts.message)
         }
-        await told(
-            .criticalFailure(error: failure.cause?.facts.message ?? failure.stop.rawValue),
-            job.order)
+        // Who leaves has seen no failure.
+        if !job.isAbandoned {
+            await told(
+                .criticalFailure(error: failure.cause?.facts.message ?? failure.stop.rawValue),
+                job.order)
+        }
         if let verdict = job.denial { return .overQuota(verdict) }
         if let fault = job.fault { return .domain(fault) }
         guard let cause = failure.cause else {
@@ -290,10 +341,13 @@ package actor Creations: LoopBound {
     private func one(
         _ job: Job, _ choice: TemplateChoice, isFallback: Bool
     ) async throws(TryError) -> Made {
+        // Nobody would know of another one.
+        if job.isUnknown { throw .cancelled }
         let id = UUID.v7()
         try await takePlace(job, id)
         let sandbox: Sandbox
         do throws(TryError) {
+            try await lookForRoom(job)
             try await record(job)
             sandbox = try await plan(job, id, isFallback ? choice.template : nil)
         } catch {
@@ -318,7 +372,8 @@ package actor Creations: LoopBound {
             let answer: CreationBudget.Answer
             do throws(ControlPlaneError) {
                 answer = try await budget.take(
-                    account, lease: id, for: settings.call + Attempts.Settings.leaseMargin)
+                    account, lease: id,
+                    for: (job.order.call ?? settings.call) + Attempts.Settings.leaseMargin)
             } catch {
                 job.fault = error
                 throw .refused(.cancelled, retryAfter: nil)
@@ -331,6 +386,18 @@ package actor Creations: LoopBound {
         }
     }
 
+    /// Before the try is recorded, so that a refusal costs nothing; `plan` looks again, in the transaction
+    /// that takes the room.
+    private func lookForRoom(_ job: Job) async throws(TryError) {
+        guard let most = job.order.maxLive else { return }
+        do throws(ControlPlaneError) {
+            try await store.hasRoom(for: most, of: job.order.tenant)
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+    }
+
     private func plan(
         _ job: Job, _ id: UUID, _ template: String?
     ) async throws(TryError) -> Sandbox {
@@ -338,7 +405,7 @@ package actor Creations: LoopBound {
             let left = max(clock.now.duration(to: job.deadline), .zero)
             return try await store.plan(
                 job.plan(deadline: left), id: id, attempt: job.attempts + 1, template: template,
-                remembering: job.order.idempotency)
+                remembering: job.order.idempotency, most: job.order.maxLive)
         } catch {
             job.fault = error
             throw .refused(.cancelled, retryAfter: nil)
@@ -370,7 +437,8 @@ package actor Creations: LoopBound {
         do throws(TryError) {
             let body = try await body(job, sandbox, choice)
             let answer = try await providers.create(
-                body, once: sandbox.id, at: job.order.target.endpoint, within: settings.call,
+                body, once: sandbox.id, at: job.order.target.endpoint,
+                within: job.order.call ?? settings.call,
                 traceparent: job.order.traceparent)
             CrashPoint.sandboxAnswered.reached()
             return await bind(job, sandbox, answer, sentAt)
@@ -394,26 +462,39 @@ package actor Creations: LoopBound {
         facts.startedAt = answer.startedAt ?? sentAt
         facts.providerEndsAt = sentAt + (order.pauses ? order.life : firstLife(of: order))
         facts.endsAt = order.pauses ? facts.providerEndsAt : .now + order.life
+        do throws(ControlPlaneError) {
+            let isHeldBack = order.healthCheck == .replace
+            let row = try await whileAway { () throws(ControlPlaneError) in
+                try await store.made(
+                    sandbox.id, of: order.tenant, facts, as: isHeldBack ? .booting : .running)
+            }
+            guard let row, row.state.isBound else {
+                counters.late += 1
+                return .failure(.cancelled)
+            }
+            CrashPoint.sandboxBound.reached()
+            try? await budget.keep(order.target.account, lease: sandbox.id, for: order.life)
+            if row.state == .running { await giveWantedLife(row, at: order.target.endpoint) }
+            return .success(Made(sandbox: row, answer: answer))
+        } catch {
+            job.fault = error
+            return .failure(.refused(.cancelled, retryAfter: nil))
+        }
+    }
+
+    /// Again and again while the database is away, for `settings.bindWait`.
+    func whileAway<Value>(
+        _ body: () async throws(ControlPlaneError) -> Value
+    ) async throws(ControlPlaneError) -> Value {
         let giveUpAt = clock.now.advanced(by: settings.bindWait)
         while true {
-            do throws(ControlPlaneError) {
-                let row = try await store.made(sandbox.id, of: order.tenant, facts)
-                guard let row, row.state.isBound else {
-                    counters.late += 1
-                    return .failure(.cancelled)
-                }
-                CrashPoint.sandboxBound.reached()
-                try? await budget.keep(order.target.account, lease: sandbox.id, for: order.life)
-                await giveWantedLife(row, at: order.target.endpoint)
-                return .success(Made(sandbox: row, answer: answer))
-            } catch {
+            do throws(ControlPlaneError) { return try await body() } catch {
                 guard case .postgres(let cause) = error, cause.isOutage, clock.now < giveUpAt else {
-                    job.fault = error
-                    return .failure(.refused(.cancelled, retryAfter: nil))
+                    throw error
                 }
-            }
-            do throws(CancellationError) { try await clock.sleep(for: .milliseconds(100)) } catch {
-                return .failure(.cancelled)
+                do throws(CancellationError) {
+                    try await clock.sleep(for: .milliseconds(100))
+                } catch { throw .conflict("stopping") }
             }
         }
     }
@@ -440,7 +521,7 @@ package actor Creations: LoopBound {
 
     /// The life that its tenant was promised; a task has it in hand as well, for when this does not come
     /// to its end.
-    private func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async {
+    func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async {
         guard let id = row.providerID, let endsAt = row.endsAt, let until = row.providerEndsAt,
             endsAt > until
         else { return }
@@ -533,25 +614,32 @@ extension Creations {
     struct Made: Sendable {
         let sandbox: Sandbox
         let answer: ProviderSandbox
+        /// The whole operation.
+        var took: Duration = .zero
     }
 
     /// One creation with what its tries leave behind. Belongs to the loop.
-    private final class Job: @unchecked Sendable {
+    final class Job: @unchecked Sendable {
         // Unchecked: its tries come one after the other, on the loop.
         let order: CreationOrder
         let deadline: MonotonicInstant
         let request = UUID.v7()
+        /// Its caller has left.
+        var isAbandoned = false
+        /// And has nothing by which it could ask for what was made.
+        var isUnknown: Bool { isAbandoned && order.idempotency == nil }
         var attempts = 0
+        var replacements = 0
         var hasFallenBack = false
         var denial: Verdict?
         var fault: ControlPlaneError?
         let begun: (UUID) -> Void
 
         init(
-            _ order: CreationOrder, deadline: MonotonicInstant, _ begun: @escaping (UUID) -> Void
+            _ order: CreationOrder, at now: MonotonicInstant, _ begun: @escaping (UUID) -> Void
         ) {
             self.order = order
-            self.deadline = deadline
+            deadline = now.advanced(by: order.deadline)
             self.begun = begun
         }
 
@@ -575,7 +663,7 @@ extension Creations {
 }
 
 extension TryError {
-    fileprivate var words: String {
+    var words: String {
         switch self {
         case .failed(let facts): facts.message
         case .refused(let stop, _): stop.rawValue

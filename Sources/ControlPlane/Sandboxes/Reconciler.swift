@@ -25,8 +25,6 @@ package struct Reconciler: Job {
         package var killFloor = 5
         /// The same as a share of the live ones.
         package var killShare = 0.05
-        package var isOn = true
-
         package init() {}
     }
 
@@ -50,16 +48,18 @@ package struct Reconciler: Job {
     private let creations: Creations
     private let breakers: Breakers
     private let targets: TargetSource
+    private let killing: KillSwitch
     private let tell: Tell
     private var store: SandboxStore { creations.store }
 
     package init(
-        _ creations: Creations, breakers: Breakers, targets: TargetSource,
+        _ creations: Creations, breakers: Breakers, targets: TargetSource, killing: KillSwitch,
         settings: Settings = Settings(), tell: @escaping Tell = { _ in }
     ) {
         self.creations = creations
         self.breakers = breakers
         self.targets = targets
+        self.killing = killing
         self.settings = settings
         self.tell = tell
     }
@@ -204,7 +204,7 @@ package struct Reconciler: Job {
                     live: pass.liveCount))
             return
         }
-        guard settings.isOn else { return }
+        guard await killing.isOn() else { return }
         for (sandbox, row) in doomed {
             if let row {
                 var facts = SandboxFacts()

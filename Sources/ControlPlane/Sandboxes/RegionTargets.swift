@@ -66,7 +66,8 @@ package struct RegionTargets: Sendable {
         return CreationTarget(
             provider: region.provider, region: region.name, account: region.account,
             endpoint: ProviderEndpoint(
-                api: api, apiKey: try region.apiKey(secrets), domain: region.domain),
+                api: api, apiKey: try region.apiKey(secrets), domain: region.domain,
+                dataPlane: region.dataPlaneURL.flatMap { UpstreamURL($0) }),
             templates: region.templates)
     }
 }

@@ -111,7 +111,7 @@ package struct SandboxRequest: Hashable, Sendable {
     }
 }
 
-/// A move of a sandbox, as its history holds it.
+/// A move of a sandbox or a check of it, as its history holds it.
 package struct SandboxMove: Hashable, Sendable {
     package let version: Int32
     package let at: Timestamp
@@ -119,6 +119,8 @@ package struct SandboxMove: Hashable, Sendable {
     package let to: String
     package let reason: String?
     package let actor: String
+    /// For people.
+    package let detail: String?
 
     init(_ row: Row) throws(PostgresError) {
         version = try row.int32("version")
@@ -127,6 +129,7 @@ package struct SandboxMove: Hashable, Sendable {
         to = try row.text("to_state")
         reason = try row.textIfPresent("reason")
         actor = try row.text("actor")
+        detail = try row.textIfPresent("detail")
     }
 }
 
@@ -138,6 +141,8 @@ package struct SandboxFacts: Hashable, Sendable {
     package var startedAt: Timestamp?
     package var endsAt: Timestamp?
     package var providerEndsAt: Timestamp?
+    /// For people, in the history.
+    package var detail: String?
 
     package init() {}
 }

@@ -38,7 +38,7 @@ package actor SandboxProviders: LoopBound {
     private static let maxPages = 200
 
     package nonisolated let loop: EventLoop
-    private let http: HTTPClient
+    package nonisolated let http: HTTPClient
     /// Servers that know no `/v2` of creating.
     private var old: Set<UpstreamURL> = []
 

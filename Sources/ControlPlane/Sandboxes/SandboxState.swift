@@ -4,7 +4,7 @@ package enum SandboxState: String, Hashable, Sendable, CaseIterable {
     case creating
     /// The call ended so that it may have taken effect: found again, or proven absent.
     case createUnknown = "create_unknown"
-    /// It is there; that it works is being checked.
+    /// It is there and not handed out yet: that it works is being checked.
     case booting
     case running
     case paused
@@ -94,6 +94,8 @@ package enum SandboxReason: String, Hashable, Sendable, CaseIterable {
     case missing
     /// The provider has it although it is over, or no row was there.
     case leaked
+    /// It was looked at, and stays where it is.
+    case healthCheck = "health_check"
     /// Its tenant is being deleted.
     case tenantDeleted = "tenant_deleted"
 }

@@ -57,7 +57,8 @@ extension SandboxStore {
         _ = try await move(id, of: tenant, to: .stopping, why: .leaked, by: "system")
     }
 
-    /// Ends requests that their instance did not, and makes their tries unknown; the numbers of both.
+    /// Ends requests that their instance did not, makes their tries unknown, and has killed what was made
+    /// and not handed out; the numbers of requests and of both.
     func expireRequests(limit: Int) async throws(ControlPlaneError) -> (requests: Int, tries: Int) {
         let overdue = try await asOperator(.requestsOverdue, [.int8(Int64(limit))])
         var tries = 0
@@ -66,9 +67,11 @@ extension SandboxStore {
             let creating = try await run([(.requestCreating, [.uuid(id)])], of: tenant)
             for one in creating {
                 let sandbox = try decode(one, Sandbox.init)
+                let isMade = sandbox.state == .booting
                 if try await move(
-                    sandbox.id, of: tenant, to: .createUnknown, why: .workerLost, by: "system",
-                    from: [.creating]) != nil
+                    sandbox.id, of: tenant, to: isMade ? .stopping : .createUnknown,
+                    why: isMade ? .abandoned : .workerLost, by: "system", from: [sandbox.state])
+                    != nil
                 {
                     tries += 1
                 }
@@ -143,7 +146,7 @@ extension Statement {
         "sandbox_request_creating",
         """
         SELECT * FROM sandbox
-        WHERE  tenant_id = bw_tenant() AND request_id = $1 AND state = 'creating'
+        WHERE  tenant_id = bw_tenant() AND request_id = $1 AND state IN ('creating', 'booting')
         """)
     fileprivate static let sandboxesOver = Statement(
         "sandboxes_over",

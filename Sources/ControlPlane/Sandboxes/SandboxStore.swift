@@ -55,12 +55,15 @@ package struct SandboxStore: Sendable {
 
     /// Commits the intent of a try, before the provider is called; with the first one its request.
     ///
-    /// Throws `.conflict` where the request is over, or its idempotency key is another's by now.
+    /// - Parameter most: sandboxes that the tenant may have, this one among them.
+    ///
+    /// Throws `.conflict` where the request is over, or its idempotency key is another's by now;
+    /// `.tooManySandboxes`.
     package func plan(
         _ plan: SandboxPlan, id: UUID = .v7(), attempt: Int, template: String? = nil,
-        remembering idempotency: Idempotency? = nil
+        remembering idempotency: Idempotency? = nil, most: Int? = nil
     ) async throws(ControlPlaneError) -> Sandbox {
-        var steps: [Pipeline.Step] = []
+        var steps: [Pipeline.Step] = most.map { [room($0)] } ?? []
         if attempt == 1 {
             steps += directory.remember(
                 idempotency, of: plan.tenant, resource: plan.request.description)
@@ -87,20 +90,47 @@ package struct SandboxStore: Sendable {
                     .jsonb(plan.metadata), .text(instance),
                 ]
             ))
-        let rows = try await run(steps, of: plan.tenant)
+        let rows = try await keepingRoom(most) { () throws(ControlPlaneError) in
+            try await run(steps, of: plan.tenant)
+        }
         // The request is over: somebody else took it.
         guard let row = rows.first else { throw .conflict("the request is over") }
         return try decode(row, Sandbox.init)
     }
 
-    /// The provider made it. Bound to its request while that is open, else on its way to be killed; nil:
-    /// it stood elsewhere.
+    /// Throws `.tooManySandboxes` where the tenant has `most` already; what has room now may not have it
+    /// when it is planned.
+    package func hasRoom(
+        for most: Int, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) {
+        _ = try await keepingRoom(most) { () throws(ControlPlaneError) in
+            try await run([room(most)], of: tenant)
+        }
+    }
+
+    private func room(_ most: Int) -> Pipeline.Step {
+        (.sandboxRoom, [.int4(Int32(clamping: most))])
+    }
+
+    private func keepingRoom(
+        _ most: Int?, _ body: () async throws(ControlPlaneError) -> Rows
+    ) async throws(ControlPlaneError) -> Rows {
+        do throws(ControlPlaneError) { return try await body() } catch {
+            guard case .postgres(.checkViolation(constraint: "sandbox_room")) = error else {
+                throw error
+            }
+            throw .tooManySandboxes(most: most ?? 0)
+        }
+    }
+
+    /// The provider made it, or one that it made and that was held back works. Bound to its request while
+    /// that is open, else on its way to be killed; nil: it stood elsewhere.
     package func made(
         _ id: UUID, of tenant: Tenant.ID, _ facts: SandboxFacts, as state: SandboxState = .running,
         why: SandboxReason? = nil, by actor: String? = nil
     ) async throws(ControlPlaneError) -> Sandbox? {
         // One that another thought lost, or over, is known to be there now.
-        let sources = state.sources.intersection([.creating, .createUnknown])
+        let sources = state.sources.intersection([.creating, .createUnknown, .booting])
         return try await moved(
             .sandboxMade, id, tenant, sources, state, why, actor, facts)
     }
@@ -113,6 +143,24 @@ package struct SandboxStore: Sendable {
     ) async throws(ControlPlaneError) -> Sandbox? {
         let allowed = sources.map(state.sources.intersection) ?? state.sources
         return try await moved(.sandboxMove, id, tenant, allowed, state, why, actor, facts)
+    }
+
+    /// Notes what a check found in the history of a sandbox; nil: it is over.
+    package func checked(
+        _ id: UUID, of tenant: Tenant.ID, _ check: HealthCheck, by actor: String? = nil
+    ) async throws(ControlPlaneError) -> Sandbox? {
+        let rows = try await run(
+            [
+                (
+                    .sandboxChecked,
+                    [
+                        .uuid(id), .text(check.health?.rawValue), .text(redacted(check.words)),
+                        .text(actor ?? instance),
+                    ]
+                )
+            ], of: tenant)
+        guard let row = rows.first else { return nil }
+        return try decode(row, Sandbox.init)
     }
 
     /// Ends a request that has no sandbox. False: it was over already.
@@ -261,6 +309,7 @@ extension SandboxFacts {
             $0.member("startedAt", ifPresent: startedAt?.description)
             $0.member("endsAt", ifPresent: endsAt?.description)
             $0.member("providerEndsAt", ifPresent: providerEndsAt?.description)
+            $0.member("detail", ifPresent: detail.map(redacted))
         }
         return String(decoding: writer.bytes, as: UTF8.self)
     }
@@ -296,6 +345,10 @@ extension Statement {
             SELECT tenant_id, id, version, state, $8 FROM made)
         SELECT * FROM made
         """)
+    fileprivate static let sandboxRoom = Statement(
+        "sandbox_room", "SELECT bw_sandbox_room($1)")
+    fileprivate static let sandboxChecked = Statement(
+        "sandbox_checked", "SELECT * FROM bw_sandbox_checked($1, $2, $3, $4)")
     fileprivate static let sandboxMade = Statement(
         "sandbox_made", "SELECT * FROM bw_sandbox_made($1, $2, $3, $4, $5, $6)")
     fileprivate static let sandboxMove = Statement(

@@ -50,13 +50,11 @@ package actor SandboxTasks: LoopBound {
     private let budget: CreationBudget
     private let targets: TargetSource
     private let deployment: @Sendable () async throws(ControlPlaneError) -> String
-    /// Whether anything may be killed at all: the operators' switch.
-    private let mayKill: @Sendable () async -> Bool
+    private let killing: KillSwitch
 
     package init(
         on loop: EventLoop, pipeline: Pipeline, instance: String, creations: Creations,
-        targets: TargetSource, settings: Settings = Settings(),
-        mayKill: @escaping @Sendable () async -> Bool = { true }
+        targets: TargetSource, killing: KillSwitch, settings: Settings = Settings()
     ) {
         self.loop = loop
         self.settings = settings
@@ -68,7 +66,7 @@ package actor SandboxTasks: LoopBound {
         deployment = { () async throws(ControlPlaneError) in
             try await creations.loadedDeployment()
         }
-        self.mayKill = mayKill
+        self.killing = killing
     }
 
     /// Works until cancelled.
@@ -83,7 +81,8 @@ package actor SandboxTasks: LoopBound {
     /// Takes what is due and does it; whether there was as much as it takes at a time.
     @discardableResult
     package func round() async -> Bool {
-        let kinds = await mayKill() ? ["sandbox.kill", "sandbox.extend"] : ["sandbox.extend"]
+        let kinds =
+            await killing.isOn() ? ["sandbox.kill", "sandbox.extend"] : ["sandbox.extend"]
         guard
             let tasks = try? await queue.claim(
                 kinds, limit: settings.width, lease: settings.lease)
@@ -147,6 +146,10 @@ package actor SandboxTasks: LoopBound {
             }
         }
         for id in ids {
+            // The task was taken before the switch was thrown.
+            guard await killing.isOn() else {
+                throw TaskFailure(reason: "killing is switched off", after: .seconds(1))
+            }
             do throws(TryError) {
                 _ = try await providers.kill(id, at: endpoint, within: settings.call)
             } catch { throw TaskFailure(reason: "\(error)") }

@@ -4,38 +4,46 @@ package import Postgres
 /// Sandboxes as callers work with them.
 package struct Sandboxes: Sendable {
     package struct Settings: Hashable, Sendable {
-        /// Takes the place of a template that cannot be had; nil: nothing does.
-        package var defaultTemplate: String?
-        package var defaultFramework: String?
-        package var fallbackRule = FallbackRule.templateNotFound
+        /// What holds for tenants that have set nothing else.
+        package var standard = SandboxSettings()
         /// How long an answer to a kill or a change of life waits for the provider.
         package var actWait: Duration = .seconds(5)
         /// How often a repeated order looks whether the first one is over.
         package static let twinPoll: Duration = .milliseconds(100)
 
         package init() {}
-
-        package var fallback: TemplateChoice? {
-            defaultTemplate.map { TemplateChoice($0, framework: defaultFramework) }
-        }
     }
 
     package let creations: Creations
     package let targets: RegionTargets
     package let settings: Settings
+    package let killing: KillSwitch
     private let breakers: Breakers
     private let directory: Directory
     package var store: SandboxStore { creations.store }
 
     package init(
         _ creations: Creations, targets: RegionTargets, breakers: Breakers, pipeline: Pipeline,
-        settings: Settings = Settings()
+        killing: KillSwitch, settings: Settings = Settings()
     ) {
         self.creations = creations
         self.targets = targets
         self.breakers = breakers
         self.settings = settings
+        self.killing = killing
         directory = Directory(pipeline)
+    }
+
+    /// How a tenant's sandboxes are made, as it is now.
+    package func settings(
+        of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> SandboxSettings {
+        settings.standard.with(try await creations.ledger.settings(of: tenant))
+    }
+
+    /// The same as this loop's last decision for the tenant knew it.
+    package func knownTimes(of tenant: Tenant.ID) async -> SandboxTimes {
+        settings.standard.times.with(await creations.ledger.knownSettings(of: tenant))
     }
 
     /// Where a tenant's sandbox is to be made: the region that is named, else the first whose breaker is
@@ -98,7 +106,7 @@ package struct Sandboxes: Sendable {
         let row: Sandbox
         if let moved { row = moved } else { row = try await store.sandbox(id, of: tenant) }
         guard row.state == .stopping, let providerID = row.providerID,
-            let target = try await targets.find(row.region, of: tenant)
+            let target = try await targets.find(row.region, of: tenant), await killing.isOn()
         else { return row }
         do throws(TryError) {
             _ = try await creations.providers.kill(
@@ -108,6 +116,45 @@ package struct Sandboxes: Sendable {
         let stopped = try await store.move(id, of: tenant, to: .stopped, why: .killed, by: actor)
         if let stopped { return stopped }
         return try await store.sandbox(id, of: tenant)
+    }
+
+    /// Looks whether a sandbox works, and notes it in its history.
+    ///
+    /// Throws `.notFound`, `.conflict` for one that is not running.
+    package func checkHealth(
+        _ id: UUID, of tenant: Tenant.ID, by actor: String, traceID: String?
+    ) async throws(ControlPlaneError) -> (sandbox: Sandbox, check: HealthCheck) {
+        let row = try await store.sandbox(id, of: tenant)
+        guard row.state == .running || row.state == .booting, let providerID = row.providerID else {
+            throw .conflict("the sandbox is \(row.state.rawValue)")
+        }
+        guard let target = try await targets.find(row.region, of: tenant) else {
+            throw .conflict("the sandbox's region \(row.region) is not there any more")
+        }
+        let check = try await look(at: row, providerID, target)
+        creations.tell(.healthChecked(HealthCheckEvent(check, of: row, traceID: traceID)))
+        return (try await store.checked(id, of: tenant, check, by: actor) ?? row, check)
+    }
+
+    /// The token of its data plane is not kept: the provider is asked for it.
+    private func look(
+        at row: Sandbox, _ providerID: String, _ target: CreationTarget
+    ) async throws(ControlPlaneError) -> HealthCheck {
+        let start = MonotonicInstant.now
+        func unseen(_ verdict: HealthCheck.Verdict, _ reason: String) -> HealthCheck {
+            HealthCheck(verdict, reason, tries: 0, took: start.duration(to: .now))
+        }
+        let found: ProviderSandbox?
+        do throws(TryError) {
+            found = try await creations.providers.find(
+                providerID, at: target.endpoint, within: settings.actWait)
+        } catch { return unseen(.unknown, "the provider does not tell of it: \(error.words)") }
+        guard let found else { return unseen(.gone, "the provider has it no more") }
+        if found.isPaused { throw .conflict("the provider has paused the sandbox") }
+        guard let place = DataPlaneAddress(found, domain: row.domain, at: target.endpoint) else {
+            return unseen(.unknown, "nothing says where its data plane is")
+        }
+        return await creations.health.check(place)
     }
 
     /// Makes a sandbox live for so long from now on. The promise is durable; what the provider does not

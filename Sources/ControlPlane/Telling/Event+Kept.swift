@@ -9,6 +9,7 @@ extension Event {
         "sandbox_create_critical_failure", "sandbox_create_refused",
         "sandbox_health_check_ok", "sandbox_health_check_failed",
         "sandbox_lost", "sandbox_reaped", "reaper_held_back", "breaker_moved", "rate_limit_denied",
+        "provider_probe_ok", "provider_probe_failed",
         "service_starting", "service_ready", "service_stopping", "database_ready", "database_lost",
         "cluster_lost", "migration_applied", "job_finished", "job_lost", "request_failed",
     ]
@@ -24,7 +25,7 @@ extension Event {
         case .breakerMoved(let key, _): key.tenant
         case .rateLimitDenied(let tenant, _, _, _): tenant
         case .serviceStarting, .serviceReady, .serviceStopping, .databaseReady, .databaseLost,
-            .clusterLost, .migrationApplied, .jobLost, .requestFailed:
+            .providerProbed, .clusterLost, .migrationApplied, .jobLost, .requestFailed:
             .fleet
         // One that did what it should is told of by the table of jobs.
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? nil : .fleet

@@ -34,6 +34,8 @@ package enum Event: Sendable {
     case sandboxReaped(FoundSandbox)
     /// Acquires of an operation that were denied, added up.
     case rateLimitDenied(tenant: Tenant.ID, operation: String, calls: Int64, units: Int64)
+    /// A probe of a provider's account is over.
+    case providerProbed(ProbeJob.Result)
     /// More to kill at a provider than the reaper's budget: none was killed.
     case reaperHeldBack(tenant: Tenant.ID, region: String, count: Int, live: Int)
     case audited(action: String, tenant: Tenant.ID, actor: String, target: String)
@@ -91,6 +93,8 @@ package enum Event: Sendable {
         case .sandboxLost: "sandbox_lost"
         case .sandboxReaped: "sandbox_reaped"
         case .rateLimitDenied: "rate_limit_denied"
+        case .providerProbed(let result):
+            result.stage == .done ? "provider_probe_ok" : "provider_probe_failed"
         case .reaperHeldBack: "reaper_held_back"
         case .audited: "audited"
         case .alertMoved: "alert_moved"
@@ -117,6 +121,7 @@ package enum Event: Sendable {
         case .creation(let event): event.level
         case .healthChecked(let event): event.level
         case .creationsRefused, .sandboxLost, .sandboxReaped: .warning
+        case .providerProbed(let result): result.stage == .done ? .info : .error
         case .tryFinished(_, let record): record.outcome == .failed ? .warning : .info
         default: .info
         }
@@ -184,6 +189,12 @@ package enum Event: Sendable {
                 ("tenant", .text(tenant.description)), ("operation", .text(operation)),
                 ("deniedCalls", .integer(calls)), ("deniedUnits", .integer(units)),
             ]
+        case .providerProbed(let result):
+            [
+                ("provider", .text(result.provider)), ("region", .text(result.region)),
+                ("tenant", .text(result.tenant.description)), ("stage", .text(result.stage.rawValue)),
+                ("durationMs", .integer(result.took.milliseconds)),
+            ] + (result.error.map { [("error", .text($0))] } ?? [])
         case .reaperHeldBack(let tenant, let region, let count, let live):
             [
                 ("tenant", .text(tenant.description)), ("region", .text(region)),

@@ -56,3 +56,14 @@ package struct HealthCheckEvent: Sendable {
         return fields
     }
 }
+
+extension HealthCheckEvent {
+    package init(_ check: HealthCheck, of row: Sandbox, traceID: String? = nil) {
+        self.init(
+            tenant: row.tenant, region: row.region, template: row.template,
+            sandboxID: row.providerID ?? "", took: check.took,
+            failure: check.verdict == .healthy
+                ? nil : check.verdict.rawValue + (check.reason.map { ": \($0)" } ?? ""),
+            traceID: traceID)
+    }
+}

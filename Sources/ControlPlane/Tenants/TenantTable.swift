@@ -61,13 +61,18 @@ package struct TenantTable: Sendable {
         TenantTable(
             name: "policy_set", key: [], removal: .cascade,
             export: .lines(
-                "settings", ["version", "counts_all", "long_ops", "default_max_per_hour"])),
+                "settings",
+                [
+                    "version", "counts_all", "long_ops", "default_max_per_hour", "settings",
+                    "settings_version", "settings_at", "settings_by",
+                ])),
         TenantTable(
             name: "region", key: [("name", .text)], removal: .cascade,
             export: .lines(
                 "region",
                 [
-                    "name", "version", "provider", "account", "api_url", "domain", "priority",
+                    "name", "version", "provider", "account", "api_url", "domain",
+                    "data_plane_url", "priority",
                     "templates", "enabled", "created_at", "updated_at", "updated_by",
                 ], hidden: ["api_key", "api_key_hint"])),
         TenantTable(
@@ -136,7 +141,10 @@ package struct TenantTable: Sendable {
             removal: .chunks,
             export: .lines(
                 "sandboxEvent",
-                ["sandbox_id", "version", "at", "from_state", "to_state", "reason", "actor"])),
+                [
+                    "sandbox_id", "version", "at", "from_state", "to_state", "reason", "actor",
+                    "detail",
+                ])),
         TenantTable(
             name: "attempt", key: [("at", .timestamptz), ("id", .uuid), ("number", .smallint)],
             removal: .chunks,

@@ -14,19 +14,24 @@ package struct Route: Sendable {
     /// Octets of a body that it takes; nil: as `HTTPLimits.bodyBytes`.
     package let maxBodyBytes: Int?
     package let gate: Gate?
+    /// The handler's task is cancelled when the client closes the connection, its sending side alone
+    /// included: for long calls whose answer nobody may want any more.
+    package let watchesClient: Bool
     package let handler: Handler
 
     /// - Parameter pattern: literal segments, `{name}` for one segment that is not empty, and as the
     ///   last one `{name...}` for all that follows, e.g. `/v1/requests/{id}/refund`.
     package init(
         _ method: Method, _ pattern: RoutePattern, _ operationID: String,
-        maxBodyBytes: Int? = nil, gate: Gate? = nil, handler: @escaping Handler
+        maxBodyBytes: Int? = nil, gate: Gate? = nil, watchesClient: Bool = false,
+        handler: @escaping Handler
     ) {
         self.method = method
         self.pattern = pattern
         self.operationID = operationID
         self.maxBodyBytes = maxBodyBytes
         self.gate = gate
+        self.watchesClient = watchesClient
         self.handler = handler
     }
 }

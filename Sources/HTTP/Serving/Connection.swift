@@ -138,10 +138,57 @@ package actor Connection: LoopBound {
             swap(&pending, &wire.output)
             loop.atEndOfTurn { [self] in assumeIsolated { $0.sendPending() } }
         }
-        let response = await server.routes.answer(request, match)
+        let response =
+            watchesClient(match)
+            ? await answerWatching(request, match) : await server.routes.answer(request, match)
         if hasGathered { swap(&pending, &wire.output) }
         return response
     }
+
+    @inline(__always) private func watchesClient(_ match: Routes.Match) -> Bool {
+        guard case .route(let index) = match else { return false }
+        return server.routes.all[index].watchesClient
+    }
+
+    /// Runs the handler beside a watch on the client, whose leaving cancels it.
+    @inline(never) private func answerWatching(
+        _ request: Request, _ match: Routes.Match
+    ) async -> Response {
+        await withTaskGroup(of: Response?.self) { group in
+            group.addTask(executorPreference: loop) {
+                await self.routed(request, match)
+            }
+            group.addTask(executorPreference: loop) {
+                await self.clientHangsUp()
+                return nil
+            }
+            var answer: Response?
+            while let ended = await group.next() {
+                if let ended { answer = ended }
+                group.cancelAll()
+            }
+            return answer ?? Response(body: .abandoned(byReset: false))
+        }
+    }
+
+    private func routed(_ request: Request, _ match: Routes.Match) async -> Response {
+        await server.routes.answer(request, match)
+    }
+
+    /// Returns when the client has left, or the task is cancelled.
+    private func clientHangsUp() async {
+        let watch = HangupWatch()
+        socket.whenHungUp { watch.waiter.resume(()) }
+        await withTaskCancellationHandler {
+            // Through the actor: the closure by itself is not the actor's, and would wait elsewhere.
+            await self.wait(for: watch)
+        } onCancel: { [loop] in
+            loop.execute { watch.waiter.resume(()) }
+        }
+        socket.whenHungUp(nil)
+    }
+
+    private func wait(for watch: HangupWatch) async { await watch.waiter.wait() }
 
     /// Sends what the kernel takes; what it refuses, and any error, is left for the next flush.
     private func sendPending() {
@@ -188,4 +235,9 @@ enum StreamState: Hashable {
     case none
     case open
     case ended(StreamEnded)
+}
+
+/// Cancelling may happen on any thread and then travels to the loop's, which alone touches what is inside.
+private final class HangupWatch: @unchecked Sendable {
+    let waiter = Waiter<Void>()
 }

@@ -30,6 +30,7 @@ extension Provider {
                 .map { .milliseconds(min(max($0, 0), 86_400_000)) },
             keepalive: request.header("Keepalive-Ping-Interval").flatMap { Int($0) }
                 .map { .seconds(min(max($0, 1), 600)) } ?? .seconds(90))
+        if sandbox.zombie == .resetAtOnce { return Response(body: .abandoned(byReset: true)) }
         return Response(
             contentType: "application/connect+json",
             body: .stream { writer in try await command.run(to: writer, in: self) })
@@ -108,6 +109,14 @@ private struct Command: Sendable {
         case .noEndEvent?:
             try await sendSteps(to: writer, in: provider, deadline)
             try await writer.write(ProcessEvent.endOfStream())
+        case .hangMidStream?:
+            try await provider.loop.sleep(for: .seconds(3600))
+            throw StreamReset()
+        case .halfOutput?:
+            for case .output(let text) in shell.steps {
+                try await writer.write(ProcessEvent.data(String(text.prefix(text.count / 2))))
+            }
+            try await sendEnd(0, to: writer)
         case .wrongOutput?:
             try await writer.write(ProcessEvent.data("\u{FFFD}\n"))
             try await sendEnd(0, to: writer)

@@ -105,8 +105,14 @@ package enum ZombieMode: String, Hashable, Sendable, CaseIterable {
     case noEndEvent
     case wrongOutput
     case nonZeroExit
+    /// The command begins and prints nothing, and nothing more comes.
+    case hangMidStream
+    /// Half of the output, and then an end in good order.
+    case halfOutput
     /// The connection is reset after the command has begun.
     case resetMidStream
+    /// The connection is reset when a command is asked for.
+    case resetAtOnce
 }
 
 /// An answer that a fault gives.

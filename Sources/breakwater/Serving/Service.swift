@@ -85,9 +85,13 @@ struct Service: Sendable {
         let fleetScheduler = Scheduler(
             on: jobLoop, fleetJobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
+        let checkJobs = workers[0].checkJobs(settings, tell)
+        let checkScheduler = Scheduler(
+            on: jobLoop, checkJobs, pipeline: jobPipeline, instance: instance,
+            settings: settings.scheduler, tell: tell)
         let page: @Sendable () async -> String = {
             await Self.metrics(
-                workers, [scheduler, fleetScheduler], events.metrics(),
+                workers, [scheduler, fleetScheduler, checkScheduler], events.metrics(),
                 isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
@@ -99,7 +103,7 @@ struct Service: Sendable {
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
                 sandboxes: worker.sandboxes, events: events.hub,
                 alertSender: worker.alertSender, pipeline: worker.reads,
-                jobs: (jobs + fleetJobs).map { JobSchedule($0) }, settings: api,
+                jobs: (jobs + fleetJobs + checkJobs).map { JobSchedule($0) }, settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
@@ -118,6 +122,7 @@ struct Service: Sendable {
             tell(.serviceReady(addresses: endpoints.addresses))
             group.addTask(executorPreference: background) { await scheduler.run() }
             group.addTask(executorPreference: background) { await fleetScheduler.run() }
+            group.addTask(executorPreference: background) { await checkScheduler.run() }
             await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
             await jobPipeline.close()
             await events.close()

@@ -71,13 +71,13 @@ struct Worker: Sendable {
             budget: budget, budgets: budgets, retries: retries, classifier: classifier,
             settings: settings.creations, refusals: refusals, tell: tell)
         let targets = RegionTargets(regions, secrets, reads)
+        let killing = KillSwitch(reads, isAllowed: settings.mayKill)
         sandboxes = Sandboxes(
-            creations, targets: targets, breakers: breakers, pipeline: reads,
-            settings: settings.sandboxes)
-        let mayKill = settings.reconciler.isOn
+            creations, targets: targets, breakers: breakers, pipeline: reads, killing: killing,
+            settings: settings.sandboxesWithRetries)
         tasks = SandboxTasks(
             on: loop, pipeline: reads, instance: instance, creations: creations,
-            targets: targets.source, settings: settings.sandboxTasks, mayKill: { mayKill })
+            targets: targets.source, killing: killing, settings: settings.sandboxTasks)
         alertSender = AlertSender(
             on: loop, pipeline: reads, instance: instance, secrets: secrets, client: outbound,
             settings: settings.alertSender, tell: tell)
@@ -89,8 +89,26 @@ struct Worker: Sendable {
             SandboxSweep(creations.store),
             Reconciler(
                 creations, breakers: breakers, targets: sandboxes.targets.source,
-                settings: settings.reconciler, tell: tell),
+                killing: sandboxes.killing, settings: settings.reconciler, tell: tell),
         ]
+    }
+
+    /// What looks at sandboxes, one after the other, and may take minutes: apart from what has to be on time.
+    func checkJobs(_ settings: Settings, _ tell: @escaping Tell) -> [any Job] {
+        let targets = sandboxes.targets.source
+        var jobs: [any Job] = []
+        if settings.sample.size > 0 {
+            jobs.append(
+                SandboxSampleJob(
+                    creations, targets: targets, settings: settings.sample, tell: tell))
+        }
+        if settings.probe.isOn {
+            jobs.append(
+                ProbeJob(
+                    creations, targets: targets, killing: sandboxes.killing,
+                    settings: settings.probe, tell: tell))
+        }
+        return jobs
     }
 
     /// Serves until the server was drained, then closes what is behind it. On the loop.

@@ -80,16 +80,16 @@ extension Settings {
             "attempts.retentionS", \.cleanup.attemptRetention, 172_800...315_360_000,
             "how long tries are kept"),
         .duration(
-            "provider.callMs", \.api.times.call, 100...3_600_000,
+            "provider.callMs", \.sandboxes.standard.times.call, 100...3_600_000,
             "one call to a provider, as permits tell it"),
         .duration(
-            "sandbox.lifeS", \.api.times.life, 1...2_592_000,
+            "sandbox.lifeS", \.sandboxes.standard.times.life, 1...2_592_000,
             "a sandbox's life, as permits tell it"),
         .duration(
-            "sandbox.fileReadMs", \.api.times.fileRead, 100...3_600_000,
+            "sandbox.fileReadMs", \.sandboxes.standard.times.fileRead, 100...3_600_000,
             "reading a file in a sandbox, as permits tell it"),
         .duration(
-            "sandbox.buildS", \.api.times.build, 1...86_400,
+            "sandbox.buildS", \.sandboxes.standard.times.build, 1...86_400,
             "a build in a sandbox, as permits tell it"),
     ]
 }

@@ -43,6 +43,9 @@ struct Settings: Sendable {
     var reconciler = Reconciler.Settings()
     var eventWriter = EventWriter.Settings()
     var events = EventHub.Settings()
+    var mayKill = true
+    var sample = SandboxSampleJob.Settings()
+    var probe = ProbeJob.Settings()
     var cleanup = CleanupJob.Settings()
     var scheduler = Scheduler.Settings()
     var classifier = Classifier.Settings()

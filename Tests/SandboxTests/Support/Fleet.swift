@@ -21,6 +21,7 @@ struct Fleet: Sendable {
     let tasks: SandboxTasks
     let reconciler: Reconciler
     let sweep: SandboxSweep
+    let killing: KillSwitch
     let tenant: Tenant.ID
     let target: CreationTarget
     let told: Told
@@ -31,7 +32,7 @@ struct Fleet: Sendable {
     static func with(
         faults: String = "[]", templates: String? = nil, limits: String = "{}",
         retries: RetryPolicy.Settings? = nil, breakers: Breakers.Settings = Breakers.Settings(),
-        settings: Creations.Settings = Creations.Settings(),
+        settings: Creations.Settings = .patient,
         reconciler: Reconciler.Settings = .quick,
         _ body: @Sendable (Fleet) async throws -> Void
     ) async throws {
@@ -72,7 +73,7 @@ struct Fleet: Sendable {
         let (url, address, tenant) = (plane.url, address, tenant)
         try await Plane.with(url: url) { plane in
             try await Fleet.with(
-                plane, address, .quick, Creations.Settings(), .quick, tenant: tenant, body)
+                plane, address, .quick, .patient, .quick, tenant: tenant, body)
         }
     }
 
@@ -95,7 +96,7 @@ struct Fleet: Sendable {
         let target = CreationTarget(
             provider: "e2b", region: "us",
             account: ProviderAccount(id: "us", limits: .init()),
-            endpoint: ProviderEndpoint(api: api, apiKey: key))
+            endpoint: ProviderEndpoint(api: api, apiKey: key, dataPlane: api))
         let owner: Tenant.ID
         if let tenant { owner = tenant } else { owner = try await plane.makeTenant() }
         let targets = TargetSource(
@@ -104,14 +105,17 @@ struct Fleet: Sendable {
         var doing = SandboxTasks.Settings()
         doing.backoff = .milliseconds(1)
         doing.settle = reconciling.settle
+        let killing = KillSwitch(plane.reads)
         let fleet = Fleet(
             plane: plane, address: address, creations: creations,
             tasks: SandboxTasks(
                 on: plane.loop, pipeline: plane.reads, instance: "test", creations: creations,
-                targets: targets, settings: doing),
+                targets: targets, killing: killing, settings: doing),
             reconciler: Reconciler(
-                creations, breakers: plane.breakers, targets: targets, settings: reconciling),
-            sweep: SandboxSweep(creations.store), tenant: owner, target: target, told: told)
+                creations, breakers: plane.breakers, targets: targets, killing: killing,
+                settings: reconciling),
+            sweep: SandboxSweep(creations.store), killing: killing, tenant: owner, target: target,
+            told: told)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(executorPreference: plane.loop) { await creations.run() }
             let outcome: Result<Void, any Error>
@@ -128,13 +132,15 @@ struct Fleet: Sendable {
     func order(
         _ template: String = "base", fallback: String? = nil,
         rule: FallbackRule = .templateNotFound, life: Duration = .seconds(1800),
-        deadline: Duration = .seconds(20), maxAttempts: Int? = nil
+        deadline: Duration = .seconds(20), maxAttempts: Int? = nil,
+        healthCheck: HealthCheckMode = .off, maxLive: Int? = nil, idempotency: Idempotency? = nil
     ) -> CreationOrder {
         CreationOrder(
             tenant: tenant, way: .api, target: target,
             choice: TemplateChoice(template, framework: "nextjs"),
             fallback: fallback.map { TemplateChoice($0) }, fallbackRule: rule, life: life,
-            deadline: deadline, maxAttempts: maxAttempts, metadata: [("who", "me")])
+            deadline: deadline, maxAttempts: maxAttempts, healthCheck: healthCheck,
+            maxLive: maxLive, metadata: [("who", "me")], idempotency: idempotency)
     }
 
     func create(_ template: String = "base") async throws -> CreatedSandbox {
@@ -231,6 +237,23 @@ extension RetryPolicy.Settings {
     }
 }
 
+extension Creations.Settings {
+    /// A busy machine makes no healthy sandbox a dead one.
+    static var patient: Creations.Settings { checking(within: .seconds(30)) }
+
+    static func checking(within limit: Duration) -> Creations.Settings {
+        var settings = Creations.Settings()
+        settings.health.limit = limit
+        settings.health.pause = .milliseconds(20)
+        return settings
+    }
+
+    /// As long as it takes to find that kind of death, and for a healthy one as long as it may take.
+    static func finding(_ mode: ZombieMode) -> Creations.Settings {
+        checking(within: [.commandsHang, .hangMidStream].contains(mode) ? .seconds(5) : .seconds(30))
+    }
+}
+
 extension Reconciler.Settings {
     /// Nothing is too young.
     static var quick: Reconciler.Settings {
@@ -249,7 +272,10 @@ final class Told: Sendable {
     private let all = Mutex<[Event]>([])
 
     func note(_ event: Event) {
-        if case .creation = event { all.withLock { $0.append(event) } }
+        switch event {
+        case .creation, .healthChecked, .providerProbed: all.withLock { $0.append(event) }
+        default: break
+        }
     }
 
     var events: [Event] { all.withLock { $0 } }
