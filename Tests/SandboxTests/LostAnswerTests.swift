@@ -96,6 +96,33 @@ import Testing
         }
     }
 
+    @Test(.proves("B2", "D3"))
+    func `whose end could not be written is settled though its request is over`() async throws {
+        try await Fleet.with { fleet in
+            // The database was away when the first try ended, and back when its request did.
+            let plan = SandboxPlan(
+                tenant: fleet.tenant, way: .api, template: "base", region: "us",
+                life: .seconds(60), deadline: .seconds(20))
+            let row = try await fleet.creations.store.plan(plan, attempt: 1)
+            let tags = try await Self.tags(fleet, row.id)
+            _ = try await fleet.ask(
+                "POST", "/v2/sandboxes", #"{"templateID":"base","timeout":60,"metadata":{\#(tags)}}"#)
+            #expect(try await fleet.creations.store.end(plan.request, of: fleet.tenant, as: .dead))
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            let settled = try await fleet.creations.store.sandbox(row.id, of: fleet.tenant)
+            #expect(settled.state == .stopped && settled.reason == .abandoned, "\(settled)")
+            try fleet.checkInvariants()
+        }
+    }
+
+    private static func tags(_ fleet: Fleet, _ id: UUID) async throws -> String {
+        """
+        "\(SandboxTag.deployment)":"\(try await fleet.creations.loadedDeployment())",\
+        "\(SandboxTag.tenant)":"\(fleet.tenant)","\(SandboxTag.sandbox)":"\(id)"
+        """
+    }
+
     /// `BREAKWATER_LOST_ANSWERS` says how many; `make soak` runs the full count.
     @Test(.proves("B2", "D3")) func `never leaks and never doubles, many at once`() async throws {
         let count = environmentNumber("BREAKWATER_LOST_ANSWERS") ?? 60

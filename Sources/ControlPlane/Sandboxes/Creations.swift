@@ -18,6 +18,8 @@ package actor Creations: LoopBound {
         package var extendWait: Duration = .seconds(1)
         /// How long the row of a sandbox that was made is tried to be bound while the database is away.
         package var bindWait: Duration = .seconds(5)
+        /// How much longer than its deadline a request is left to its instance before others settle it.
+        package var leaseMargin: Duration = .seconds(15)
         /// Creations of a loop in hand; past it they are refused.
         package var maxInFlight = 1_000
         /// What a try is recorded as.
@@ -69,7 +71,8 @@ package actor Creations: LoopBound {
         self.loop = loop
         self.settings = settings
         self.pipeline = pipeline
-        store = SandboxStore(pipeline, instance: instance)
+        store = SandboxStore(
+            pipeline, instance: instance, leaseMargin: settings.leaseMargin)
         self.providers = providers
         self.ledger = ledger
         self.breakers = breakers
@@ -397,8 +400,10 @@ package actor Creations: LoopBound {
         let giveUpAt = clock.now.advanced(by: settings.bindWait)
         while true {
             do throws(ControlPlaneError) {
-                let row = try await store.made(sandbox.id, of: order.tenant, facts)
-                guard let row, row.state.isBound else {
+                var row = try await store.made(sandbox.id, of: order.tenant, facts)
+                // Committed before, though the answer that said so was lost.
+                if row == nil { row = try await store.sandbox(sandbox.id, of: order.tenant) }
+                guard let row, row.state.isBound, row.providerID == answer.id else {
                     counters.late += 1
                     return .failure(.cancelled)
                 }

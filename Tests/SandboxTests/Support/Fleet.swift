@@ -111,7 +111,7 @@ struct Fleet: Sendable {
                 targets: targets, settings: doing),
             reconciler: Reconciler(
                 creations, breakers: plane.breakers, targets: targets, settings: reconciling),
-            sweep: SandboxSweep(creations.store), tenant: owner, target: target, told: told)
+            sweep: SandboxSweep(creations.store, tryAge: .zero), tenant: owner, target: target, told: told)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(executorPreference: plane.loop) { await creations.run() }
             let outcome: Result<Void, any Error>
