@@ -67,9 +67,14 @@ import Testing
             #expect(try await fleet.pass().adopted == 1)
             let row = try #require(try await fleet.rows().first)
             #expect(row.state == .running && row.reason == .adopted)
-            _ = await asking.value
+            // And its caller gets it, since no other can be bound to the request.
+            let made = try await asking.value.get()
+            #expect(made.sandbox.id == row.id && made.answer.id == row.providerID)
+            #expect(made.answer.accessToken != nil)
             #expect(try await fleet.settle())
-            #expect(try await fleet.live().count == 1)
+            #expect(try await fleet.live().map { $0["sandboxID"]?.string } == [row.providerID])
+            let until = try #require(try await fleet.live().first?["endAtMs"]?.integer)
+            #expect(until > 1_700_000, "it has the life that was asked for: \(until)")
             try fleet.checkInvariants()
         }
     }

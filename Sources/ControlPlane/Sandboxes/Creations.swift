@@ -206,8 +206,12 @@ package actor Creations: LoopBound {
         {
             outcome = await tries(job, fallback, isFallback: true)
         }
+        var result = outcome.result
+        if case .failure(let failure) = result, let adopted = await close(job, failure) {
+            result = .success(adopted)
+        }
         let took = start.duration(to: clock.now)
-        switch outcome.result {
+        switch result {
         case .success(let made):
             await breakers.settle(ticket, .succeeded, took: took)
             await told(
@@ -247,8 +251,10 @@ package actor Creations: LoopBound {
         }
     }
 
-    /// The request's own end, in the database and for the caller.
-    private func ended(_ job: Job, _ failure: RetryFailure) async -> CreationFailure {
+    /// The request's own end in the database. A try whose answer was lost may have been adopted
+    /// meanwhile: then its sandbox, which its caller gets or nobody.
+    private func close(_ job: Job, _ failure: RetryFailure) async -> Made? {
+        guard job.attempts > 0 else { return nil }
         let state: SandboxRequestState =
             switch failure.stop {
             case .deadline: .expired
@@ -256,12 +262,26 @@ package actor Creations: LoopBound {
             case .cancelled: .cancelled
             case .permanent, .quota, .breakerOpen, .throttled: .failed
             }
-        if job.attempts > 0 {
-            // What cannot be written now is settled when the lease has passed.
-            _ = try? await store.end(
-                job.request, of: job.order.tenant, as: state, kind: failure.cause?.error.kind,
-                error: failure.cause?.facts.message)
+        // What cannot be written now is settled when the lease has passed.
+        let tenant = job.order.tenant
+        let wasOpen = try? await store.end(
+            job.request, of: tenant, as: state, kind: failure.cause?.error.kind,
+            error: failure.cause?.facts.message)
+        guard wasOpen == false, let request = try? await store.request(job.request, of: tenant),
+            let id = request.sandbox, let row = try? await store.sandbox(id, of: tenant),
+            row.state.isBound, let providerID = row.providerID
+        else { return nil }
+        if let found = try? await providers.find(
+            providerID, at: job.order.target.endpoint, within: settings.bindWait)
+        {
+            return Made(sandbox: row, answer: found)
         }
+        _ = try? await store.move(row.id, of: tenant, to: .stopping, why: .abandoned)
+        return nil
+    }
+
+    /// For the caller.
+    private func ended(_ job: Job, _ failure: RetryFailure) async -> CreationFailure {
         await told(
             .criticalFailure(error: failure.cause?.facts.message ?? failure.stop.rawValue),
             job.order)
