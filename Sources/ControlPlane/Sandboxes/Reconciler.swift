@@ -186,18 +186,17 @@ package struct Reconciler: Job {
         facts.domain = sandbox.domain ?? pass.target.endpoint.domain
         facts.startedAt = sandbox.startedAt
         facts.providerEndsAt = sandbox.endsAt
-        let life = try await store.request(row.request, of: pass.tenant).life
-        facts.endsAt = (sandbox.startedAt ?? row.createdAt) + life
-        guard let row = try await store.made(row.id, of: pass.tenant, facts, why: .adopted) else {
-            return false
-        }
-        // Little may be left of its first life: not only when the task for it is due.
-        if row.state.isBound, let endsAt = row.endsAt, endsAt > .now {
+        let request = try await store.request(row.request, of: pass.tenant)
+        let endsAt = (sandbox.startedAt ?? row.createdAt) + request.life
+        facts.endsAt = endsAt
+        if !request.state.isEnd, endsAt > sandbox.endsAt ?? .distantFuture {
+            // Little may be left of its first life: who gets it must not lose it at once.
             let isGiven = try? await creations.providers.extend(
                 sandbox.id, to: endsAt - .now, at: pass.target.endpoint, within: settings.call)
-            if isGiven == true { try await store.extended(row.id, of: pass.tenant) }
+            guard isGiven == true else { return false }
+            facts.providerEndsAt = endsAt
         }
-        return true
+        return try await store.made(row.id, of: pass.tenant, facts, why: .adopted) != nil
     }
 
     private func kill(
