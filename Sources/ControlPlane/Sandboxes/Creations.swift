@@ -185,7 +185,7 @@ package actor Creations: LoopBound {
 
     /// - Parameter begun: called when the request is committed.
     private func perform(
-        _ order: CreationOrder, begun: @escaping (UUID) -> Void = { _ in }
+        _ order: CreationOrder, begun: ((UUID) -> Void)? = nil
     ) async -> Result<CreatedSandbox, CreationFailure> {
         let start = clock.now
         let lease = max(
@@ -271,12 +271,20 @@ package actor Creations: LoopBound {
             let id = request.sandbox, let row = try? await store.sandbox(id, of: tenant),
             row.state.isBound, let providerID = row.providerID
         else { return nil }
-        if let found = try? await providers.find(
-            providerID, at: job.order.target.endpoint, within: settings.bindWait)
-        {
-            return Made(sandbox: row, answer: found)
+        for _ in 0..<3 {
+            if let found = try? await providers.find(
+                providerID, at: job.order.target.endpoint, within: settings.bindWait)
+            {
+                return Made(sandbox: row, answer: found)
+            }
+            do throws(CancellationError) { try await clock.sleep(for: .milliseconds(200)) } catch {
+                return nil
+            }
         }
-        _ = try? await store.move(row.id, of: tenant, to: .stopping, why: .abandoned)
+        // A call with the same key, or a look at the request, finds it; else nobody would.
+        if job.isAwaited, job.order.idempotency == nil {
+            _ = try? await store.move(row.id, of: tenant, to: .stopping, why: .abandoned)
+        }
         return nil
     }
 
@@ -324,7 +332,7 @@ package actor Creations: LoopBound {
             throw error
         }
         job.attempts += 1
-        if job.attempts == 1 { job.begun(job.request) }
+        if job.attempts == 1 { job.begun?(job.request) }
         job.hasFallenBack = job.hasFallenBack || isFallback
         CrashPoint.sandboxPlanned.reached()
         let end = await outliving(orElse: { Result<Made, TryError>.failure(.cancelled) }) {
@@ -570,11 +578,11 @@ extension Creations {
         var hasFallenBack = false
         var denial: Verdict?
         var fault: ControlPlaneError?
-        let begun: (UUID) -> Void
+        let begun: ((UUID) -> Void)?
+        /// Whether somebody waits for its end, rather than looking at the request.
+        var isAwaited: Bool { begun == nil }
 
-        init(
-            _ order: CreationOrder, deadline: MonotonicInstant, _ begun: @escaping (UUID) -> Void
-        ) {
+        init(_ order: CreationOrder, deadline: MonotonicInstant, _ begun: ((UUID) -> Void)?) {
             self.order = order
             self.deadline = deadline
             self.begun = begun
