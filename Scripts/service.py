@@ -1,6 +1,6 @@
 """Instances of the service as processes, and clients that count what was acknowledged.
 
-For the scripts beside it: crash-test, soak-test, bench-ledger.
+For the scripts beside it: crash-test, soak-test, lost-answers, proof, demo, bench-ledger.
 """
 import glob, http.client, json, os, shutil, signal, socket, subprocess, threading, time
 
@@ -22,9 +22,9 @@ def program(name):
 class Service:
     """One instance on a fixed port, with its log in a file. Without a database it has a private one."""
 
-    def __init__(self, binary, folder, name="", variables=None):
+    def __init__(self, binary, folder, name="", variables=None, port=None):
         self.binary = binary
-        self.port = free_port()
+        self.port = port or free_port()
         self.path = os.path.join(folder, "http" + name)  # it listens on a Unix socket too
         self.log = os.path.join(folder, "log" + name)
         self.data = os.path.join(folder, "data" + name)
@@ -37,10 +37,11 @@ class Service:
         if crash:
             environment["BREAKWATER_TEST_CRASH"] = crash
         flags = [flag for setting in settings for flag in ("--set", setting)]
+        # In a session of its own: a Ctrl-C is the script's, and a second signal would end it at once.
         self.process = subprocess.Popen(
             [self.binary, "serve", "--data", self.data, "--listen",
              f"127.0.0.1:{self.port},unix:{self.path}", *flags],
-            stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, env=environment)
+            stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         if wait:
             self.wait_ready()
 
@@ -53,7 +54,7 @@ class Service:
             except OSError:
                 pass
             time.sleep(0.05)
-        raise SystemExit("not ready; the log ends with:\n" + open(self.log).read()[-2000:])
+        raise SystemExit(f"not ready: {self.log} ends with:\n" + open(self.log).read()[-2000:])
 
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

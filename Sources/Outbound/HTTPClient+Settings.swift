@@ -7,7 +7,7 @@ extension HTTPClient {
         package var connectTimeout: Duration = .seconds(5)
         /// In hand at once, waiting ones among them; past it `overloaded`.
         package var maxCalls = 1000
-        package var connectionsPerHost = 32
+        package var connectionsPerHost = 64
         package var connections = 256
         /// A connection that was not used for so long is not used again. Shorter than what servers
         /// keep (60 s and more): the side that sends should be the one that closes.

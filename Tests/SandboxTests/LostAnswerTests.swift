@@ -67,9 +67,14 @@ import Testing
             #expect(try await fleet.pass().adopted == 1)
             let row = try #require(try await fleet.rows().first)
             #expect(row.state == .running && row.reason == .adopted)
-            _ = await asking.value
+            // And its caller gets it, since no other can be bound to the request.
+            let made = try await asking.value.get()
+            #expect(made.sandbox.id == row.id && made.answer.id == row.providerID)
+            #expect(made.answer.accessToken != nil)
             #expect(try await fleet.settle())
-            #expect(try await fleet.live().count == 1)
+            #expect(try await fleet.live().map { $0["sandboxID"]?.string } == [row.providerID])
+            let until = try #require(try await fleet.live().first?["endAtMs"]?.integer)
+            #expect(until > 1_700_000, "it has the life that was asked for: \(until)")
             try fleet.checkInvariants()
         }
     }
@@ -94,6 +99,33 @@ import Testing
             #expect(ended.state == .expired)
             try fleet.checkInvariants()
         }
+    }
+
+    @Test(.proves("B2", "D3"))
+    func `whose end could not be written is settled though its request is over`() async throws {
+        try await Fleet.with { fleet in
+            // The database was away when the first try ended, and back when its request did.
+            let plan = SandboxPlan(
+                tenant: fleet.tenant, way: .api, template: "base", region: "us",
+                life: .seconds(60), deadline: .seconds(20))
+            let row = try await fleet.creations.store.plan(plan, attempt: 1)
+            let tags = try await Self.tags(fleet, row.id)
+            _ = try await fleet.ask(
+                "POST", "/v2/sandboxes", #"{"templateID":"base","timeout":60,"metadata":{\#(tags)}}"#)
+            #expect(try await fleet.creations.store.end(plan.request, of: fleet.tenant, as: .dead))
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            let settled = try await fleet.creations.store.sandbox(row.id, of: fleet.tenant)
+            #expect(settled.state == .stopped && settled.reason == .abandoned, "\(settled)")
+            try fleet.checkInvariants()
+        }
+    }
+
+    private static func tags(_ fleet: Fleet, _ id: UUID) async throws -> String {
+        """
+        "\(SandboxTag.deployment)":"\(try await fleet.creations.loadedDeployment())",\
+        "\(SandboxTag.tenant)":"\(fleet.tenant)","\(SandboxTag.sandbox)":"\(id)"
+        """
     }
 
     /// `BREAKWATER_LOST_ANSWERS` says how many; `make soak` runs the full count.

@@ -59,6 +59,21 @@ import Testing
         }
     }
 
+    @Test(.proves("D3")) func `goes on while the kill of a leaked one fails`() async throws {
+        let faults = #"[{"operations": ["kill"], "limit": 3, "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
+            #expect(try await fleet.pass().killed == 1)
+            await fleet.tasks.round()
+            // It is shown still, and its row stands already.
+            #expect(try await fleet.pass().killed == 0)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            #expect(try await fleet.rows().filter { $0.reason == .leaked }.count == 1)
+            try fleet.checkInvariants()
+        }
+    }
+
     @Test(.proves("D3")) func `kills the second one under one id of ours, never the bound one`()
         async throws
     {

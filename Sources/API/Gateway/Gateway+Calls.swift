@@ -88,12 +88,18 @@ extension Gateway {
         }
         guard let providerID = row.providerID else { throw .noSandbox(id.description) }
         let target = try await target(of: row)
+        let found: ProviderSandbox?
         do throws(TryError) {
-            let found = try await sandboxes.creations.providers.find(
+            found = try await sandboxes.creations.providers.find(
                 providerID, at: target.endpoint, within: sandboxes.settings.actWait)
-            guard let found else { throw TryError.cancelled }
-            return shown(found, target, .created)
-        } catch { throw .noSandbox(providerID) }
+        } catch {
+            // It is there for all that is known: no reason to say otherwise.
+            throw GatewayError(
+                503, "Sandbox \"\(providerID)\" was made; the provider does not show it now",
+                shouldRetry: true, retryAfter: .seconds(1))
+        }
+        guard let found else { throw .noSandbox(providerID) }
+        return shown(found, target, .created)
     }
 
     // MARK: One sandbox

@@ -11,10 +11,11 @@ extension Creations {
         let order = job.order
         switch order.healthCheck {
         case .off: return .success(made.sandbox)
-        case .warn:
+        case .replace where made.sandbox.state == .booting: break
+        // What was adopted meanwhile is bound already: it cannot be held back any more.
+        case .warn, .replace:
             later { await self.look(at: made, order) }
             return .success(made.sandbox)
-        case .replace: break
         }
         let check = await look(
             made, order, within: max(clock.now.duration(to: job.deadline), .zero))

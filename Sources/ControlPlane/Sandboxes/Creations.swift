@@ -18,6 +18,8 @@ package actor Creations: LoopBound {
         package var extendWait: Duration = .seconds(1)
         /// How long the row of a sandbox that was made is tried to be bound while the database is away.
         package var bindWait: Duration = .seconds(5)
+        /// How much longer than its deadline a request is left to its instance before others settle it.
+        package var leaseMargin: Duration = .seconds(15)
         /// Creations of a loop in hand; past it they are refused.
         package var maxInFlight = 1_000
         package var health = HealthChecker.Settings()
@@ -75,7 +77,8 @@ package actor Creations: LoopBound {
         self.loop = loop
         self.settings = settings
         self.pipeline = pipeline
-        store = SandboxStore(pipeline, instance: instance)
+        store = SandboxStore(
+            pipeline, instance: instance, leaseMargin: settings.leaseMargin)
         self.providers = providers
         health = HealthChecker(on: loop, providers.http, settings: settings.health)
         self.ledger = ledger
@@ -179,7 +182,7 @@ package actor Creations: LoopBound {
         }
         inFlight += 1
         defer { inFlight -= 1 }
-        let job = Job(order, at: clock.now) { _ in }
+        let job = Job(order, at: clock.now)
         let gone: @Sendable () -> Result<CreatedSandbox, CreationFailure> = {
             job.isAbandoned = true
             return .failure(.notTried(.cancelled, retryAfter: nil))
@@ -256,8 +259,12 @@ package actor Creations: LoopBound {
         {
             outcome = await tries(job, fallback, isFallback: true)
         }
+        var result = outcome.result
+        if case .failure(let failure) = result, let adopted = await close(job, failure) {
+            result = .success(adopted)
+        }
         let took = start.duration(to: clock.now)
-        switch outcome.result {
+        switch result {
         case .success(var made):
             made.took = took
             await breakers.settle(ticket, .succeeded, took: took)
@@ -292,8 +299,10 @@ package actor Creations: LoopBound {
         }
     }
 
-    /// The request's own end, in the database and for the caller.
-    private func ended(_ job: Job, _ failure: RetryFailure) async -> CreationFailure {
+    /// The request's own end in the database. A try whose answer was lost may have been adopted
+    /// meanwhile: then its sandbox, which its caller gets or nobody.
+    private func close(_ job: Job, _ failure: RetryFailure) async -> Made? {
+        guard job.attempts > 0 else { return nil }
         let state: SandboxRequestState =
             switch failure.stop {
             case .deadline: .expired
@@ -301,12 +310,34 @@ package actor Creations: LoopBound {
             case .cancelled: .cancelled
             case .permanent, .quota, .breakerOpen, .throttled: .failed
             }
-        if job.attempts > 0 {
-            // What cannot be written now is settled when the lease has passed.
-            _ = try? await store.end(
-                job.request, of: job.order.tenant, as: state, kind: failure.cause?.error.kind,
-                error: failure.cause?.facts.message)
+        // What cannot be written now is settled when the lease has passed.
+        let tenant = job.order.tenant
+        let wasOpen = try? await store.end(
+            job.request, of: tenant, as: state, kind: failure.cause?.error.kind,
+            error: failure.cause?.facts.message)
+        guard wasOpen == false, let request = try? await store.request(job.request, of: tenant),
+            let id = request.sandbox, let row = try? await store.sandbox(id, of: tenant),
+            row.state.isBound, let providerID = row.providerID
+        else { return nil }
+        for _ in 0..<3 {
+            if let found = try? await providers.find(
+                providerID, at: job.order.target.endpoint, within: settings.bindWait)
+            {
+                return Made(sandbox: row, answer: found)
+            }
+            do throws(CancellationError) { try await clock.sleep(for: .milliseconds(200)) } catch {
+                return nil
+            }
         }
+        // A call with the same key, or a look at the request, finds it; else nobody would.
+        if job.isAwaited, job.order.idempotency == nil {
+            _ = try? await store.move(row.id, of: tenant, to: .stopping, why: .abandoned)
+        }
+        return nil
+    }
+
+    /// For the caller.
+    private func ended(_ job: Job, _ failure: RetryFailure) async -> CreationFailure {
         // Who leaves has seen no failure.
         if !job.isAbandoned {
             await told(
@@ -355,7 +386,7 @@ package actor Creations: LoopBound {
             throw error
         }
         job.attempts += 1
-        if job.attempts == 1 { job.begun(job.request) }
+        if job.attempts == 1 { job.begun?(job.request) }
         job.hasFallenBack = job.hasFallenBack || isFallback
         CrashPoint.sandboxPlanned.reached()
         let end = await outliving(orElse: { Result<Made, TryError>.failure(.cancelled) }) {
@@ -465,10 +496,15 @@ package actor Creations: LoopBound {
         do throws(ControlPlaneError) {
             let isHeldBack = order.healthCheck == .replace
             let row = try await whileAway { () throws(ControlPlaneError) in
-                try await store.made(
+                if let row = try await store.made(
                     sandbox.id, of: order.tenant, facts, as: isHeldBack ? .booting : .running)
+                {
+                    return row
+                }
+                // Committed before, though the answer that said so was lost.
+                return try await store.sandbox(sandbox.id, of: order.tenant)
             }
-            guard let row, row.state.isBound else {
+            guard row.state.isBound, row.providerID == answer.id else {
                 counters.late += 1
                 return .failure(.cancelled)
             }
@@ -633,11 +669,11 @@ extension Creations {
         var hasFallenBack = false
         var denial: Verdict?
         var fault: ControlPlaneError?
-        let begun: (UUID) -> Void
+        let begun: ((UUID) -> Void)?
+        /// Whether somebody waits for its end, rather than looking at the request.
+        var isAwaited: Bool { begun == nil }
 
-        init(
-            _ order: CreationOrder, at now: MonotonicInstant, _ begun: @escaping (UUID) -> Void
-        ) {
+        init(_ order: CreationOrder, at now: MonotonicInstant, _ begun: ((UUID) -> Void)? = nil) {
             self.order = order
             deadline = now.advanced(by: order.deadline)
             self.begun = begun

@@ -186,8 +186,16 @@ package struct Reconciler: Job {
         facts.domain = sandbox.domain ?? pass.target.endpoint.domain
         facts.startedAt = sandbox.startedAt
         facts.providerEndsAt = sandbox.endsAt
-        let life = try await store.request(row.request, of: pass.tenant).life
-        facts.endsAt = (sandbox.startedAt ?? row.createdAt) + life
+        let request = try await store.request(row.request, of: pass.tenant)
+        let endsAt = (sandbox.startedAt ?? row.createdAt) + request.life
+        facts.endsAt = endsAt
+        if !request.state.isEnd, endsAt > sandbox.endsAt ?? .distantFuture {
+            // Little may be left of its first life: who gets it must not lose it at once.
+            let isGiven = try? await creations.providers.extend(
+                sandbox.id, to: endsAt - .now, at: pass.target.endpoint, within: settings.call)
+            guard isGiven == true else { return false }
+            facts.providerEndsAt = endsAt
+        }
         return try await store.made(row.id, of: pass.tenant, facts, why: .adopted) != nil
     }
 
@@ -206,6 +214,7 @@ package struct Reconciler: Job {
         }
         guard await killing.isOn() else { return }
         for (sandbox, row) in doomed {
+            var isNew = true
             if let row {
                 var facts = SandboxFacts()
                 facts.providerID = sandbox.id
@@ -213,8 +222,10 @@ package struct Reconciler: Job {
                     row.id, of: pass.tenant, to: .stopping, why: .leaked,
                     from: [.stopped, .failed, .lost], facts)
             } else {
-                try await store.addOrphan(sandbox, in: pass.target.region, of: pass.tenant)
+                isNew = try await store.addOrphan(
+                    sandbox, in: pass.target.region, of: pass.tenant)
             }
+            guard isNew else { continue }
             report.killed += 1
             tell(.sandboxReaped(told(sandbox.id, row?.template, .leaked, pass)))
         }
@@ -299,17 +310,24 @@ package struct SandboxSweep: Job {
     package let name = "sandboxes.sweep"
     package let interval: Duration
     private let store: SandboxStore
+    /// How old a try must be that stands as under way though its request is over: a call that outlives
+    /// its request comes to its end by itself.
+    private let tryAge: Duration
     /// Rows of one statement.
     private static let chunk = 500
 
-    package init(_ store: SandboxStore, interval: Duration = .seconds(5)) {
+    package init(
+        _ store: SandboxStore, interval: Duration = .seconds(5), tryAge: Duration = .seconds(45)
+    ) {
         self.store = store
         self.interval = interval
+        self.tryAge = tryAge
     }
 
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
-        let (requests, tries) = try await store.expireRequests(limit: Self.chunk)
+        let (requests, overdue) = try await store.expireRequests(limit: Self.chunk)
+        let left = try await store.expireTries(olderThan: tryAge, limit: Self.chunk)
         let ended = try await store.expireSandboxes(limit: Self.chunk)
-        return report([("requests", requests), ("tries", tries), ("sandboxes", ended)])
+        return report([("requests", requests), ("tries", overdue + left), ("sandboxes", ended)])
     }
 }

@@ -39,12 +39,12 @@ extension SandboxStore {
         do throws(PostgresError) { return Int(try row.int16(0)) } catch { throw .postgres(error) }
     }
 
-    /// Takes one that no row of ours knows, and has it killed.
+    /// Takes one that no row of ours knows, and has it killed. False: that is under way already.
     func addOrphan(
         _ sandbox: ProviderSandbox, in region: String, of tenant: Tenant.ID
-    ) async throws(ControlPlaneError) {
+    ) async throws(ControlPlaneError) -> Bool {
         let id = UUID.v7()
-        _ = try await run(
+        return try await !run(
             [
                 (
                     .orphanAdd,
@@ -52,9 +52,23 @@ extension SandboxStore {
                         .uuid(id), .text(region), .text(sandbox.template), .text(sandbox.id),
                         .timestamp(sandbox.startedAt), .text("system"),
                     ]
-                )
-            ], of: tenant)
-        _ = try await move(id, of: tenant, to: .stopping, why: .leaked, by: "system")
+                ), move(id, to: .stopping, why: .leaked, by: "system", from: [.orphan]),
+            ], of: tenant
+        ).isEmpty
+    }
+
+    /// Makes tries unknown that stand as under way though their request is over: their end could not be
+    /// written. Their number.
+    func expireTries(olderThan age: Duration, limit: Int) async throws(ControlPlaneError) -> Int {
+        let left = try await asOperator(
+            .triesLeft, [.int8(age.milliseconds), .int8(Int64(limit))])
+        for row in left {
+            let (tenant, id) = try ids(row)
+            _ = try await move(
+                id, of: tenant, to: .createUnknown, why: .workerLost, by: "system",
+                from: [.creating])
+        }
+        return left.count
     }
 
     /// Ends requests that their instance did not, makes their tries unknown, and has killed what was made
@@ -132,7 +146,8 @@ extension Statement {
         """
         WITH made AS (
             INSERT INTO sandbox (tenant_id, id, request_id, attempt, state, region, template, provider_id, started_at)
-            VALUES (bw_tenant(), $1, $1, 0, 'orphan', $2, $3, $4, $5) RETURNING *)
+            VALUES (bw_tenant(), $1, $1, 0, 'orphan', $2, $3, $4, $5)
+            ON CONFLICT DO NOTHING RETURNING *)
         INSERT INTO sandbox_event (tenant_id, sandbox_id, version, to_state, reason, actor)
         SELECT tenant_id, id, version, state, 'leaked', $6 FROM made
         """)
@@ -141,6 +156,14 @@ extension Statement {
         """
         SELECT tenant_id, id FROM sandbox_request
         WHERE  ended_at IS NULL AND lease_until < clock_timestamp() ORDER BY lease_until LIMIT $1
+        """)
+    fileprivate static let triesLeft = Statement(
+        "sandbox_tries_left",
+        """
+        SELECT s.tenant_id, s.id FROM sandbox AS s
+        JOIN   sandbox_request AS r ON r.tenant_id = s.tenant_id AND r.id = s.request_id
+        WHERE  s.ended_at IS NULL AND s.state = 'creating' AND r.ended_at IS NOT NULL
+        AND    s.created_at < clock_timestamp() - $1 * interval '1 millisecond' LIMIT $2
         """)
     fileprivate static let requestCreating = Statement(
         "sandbox_request_creating",

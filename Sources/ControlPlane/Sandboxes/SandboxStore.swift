@@ -38,17 +38,18 @@ package struct SandboxPlan: Hashable, Sendable {
 /// The rows of sandboxes: every write is a move of the state machine, conditional on where the row stands,
 /// with its event in the same statement. No transaction is open across a call to a provider.
 package struct SandboxStore: Sendable {
-    /// How much longer than its deadline a request is left to its instance before others settle it.
-    package static let leaseMargin: Duration = .seconds(15)
-
     private let pipeline: Pipeline
     private let instance: String
     private let directory: Directory
+    private let leaseMargin: Duration
 
-    package init(_ pipeline: Pipeline, instance: String) {
+    /// - Parameter leaseMargin: how much longer than its deadline a request is left to its instance
+    ///   before others settle it.
+    package init(_ pipeline: Pipeline, instance: String, leaseMargin: Duration) {
         self.pipeline = pipeline
         directory = Directory(pipeline)
         self.instance = instance
+        self.leaseMargin = leaseMargin
     }
 
     // MARK: Creating
@@ -75,7 +76,7 @@ package struct SandboxStore: Sendable {
                         .text(plan.framework), .text(plan.region), .int8(plan.life.milliseconds),
                         .jsonb(plan.metadata), .text(plan.traceID), .text(instance),
                         .int8(plan.deadline.milliseconds),
-                        .int8((plan.deadline + Self.leaseMargin).milliseconds),
+                        .int8((plan.deadline + leaseMargin).milliseconds),
                     ]
                 ))
         }
@@ -161,6 +162,14 @@ package struct SandboxStore: Sendable {
             ], of: tenant)
         guard let row = rows.first else { return nil }
         return try decode(row, Sandbox.init)
+    }
+
+    /// The same as a step of a transaction.
+    func move(
+        _ id: UUID, to state: SandboxState, why: SandboxReason?, by actor: String,
+        from sources: Set<SandboxState>
+    ) -> Pipeline.Step {
+        step(.sandboxMove, id, sources, state, why, actor, SandboxFacts())
     }
 
     /// Ends a request that has no sandbox. False: it was over already.
@@ -258,17 +267,22 @@ package struct SandboxStore: Sendable {
         _ state: SandboxState, _ why: SandboxReason?, _ actor: String?, _ facts: SandboxFacts
     ) async throws(ControlPlaneError) -> Sandbox? {
         let rows = try await run(
-            [
-                (
-                    statement,
-                    [
-                        .uuid(id), .texts(sources.map(\.rawValue)), .text(state.rawValue),
-                        .text(why?.rawValue), .text(actor ?? instance), .jsonb(facts.json),
-                    ]
-                )
-            ], of: tenant)
+            [step(statement, id, sources, state, why, actor, facts)], of: tenant)
         guard let row = rows.first else { return nil }
         return try decode(row, Sandbox.init)
+    }
+
+    private func step(
+        _ statement: Statement, _ id: UUID, _ sources: Set<SandboxState>, _ state: SandboxState,
+        _ why: SandboxReason?, _ actor: String?, _ facts: SandboxFacts
+    ) -> Pipeline.Step {
+        (
+            statement,
+            [
+                .uuid(id), .texts(sources.map(\.rawValue)), .text(state.rawValue),
+                .text(why?.rawValue), .text(actor ?? instance), .jsonb(facts.json),
+            ]
+        )
     }
 
     /// Over all tenants.

@@ -15,6 +15,9 @@ package struct CallRecord: Sendable {
     package var path: String
     package var keyID: String?
     package var idempotencyKey: String?
+    /// The caller's `traceparent` and `User-Agent`, at most 200 octets each.
+    package var traceparent: String?
+    package var userAgent: String?
     package var template: String?
     package var sandboxID: String?
     package var metadata: [(name: String, value: String)] = []
@@ -54,6 +57,8 @@ extension CallRecord: JSONWritable {
             json.member("path", path)
             json.member("keyId", ifPresent: keyID)
             json.member("idempotencyKey", ifPresent: idempotencyKey)
+            json.member("traceparent", ifPresent: traceparent)
+            json.member("userAgent", ifPresent: userAgent)
             json.member("template", ifPresent: template)
             json.member("sandboxID", ifPresent: sandboxID)
             json.member("metadata", metadata)

@@ -22,6 +22,8 @@ extension Provider {
         var call = CallRecord(
             at: settledNow(), region: region.name, operation: endpoint.operation,
             method: request.method.description, path: String(request.path.prefix(200)))
+        call.traceparent = request.header(.traceparent).map { String($0.prefix(200)) }
+        call.userAgent = request.header(FieldName("User-Agent")).map { String($0.prefix(200)) }
         do throws(ProviderError) {
             let ask = try understand(request, region, endpoint, &call)
             let injection = injection(call)
@@ -46,6 +48,7 @@ extension Provider {
         if let id = request.parameter("id") {
             ask.sandboxID = String(id.prefix { $0 != "-" }.prefix(100))
             call.sandboxID = ask.sandboxID
+            call.template = ask.sandboxID.flatMap { inventory[$0]?.template }
         }
         guard case .create(let isV2) = endpoint else { return ask }
         if isV2, let text = request.header(.idempotencyKey) {

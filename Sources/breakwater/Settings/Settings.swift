@@ -41,6 +41,8 @@ struct Settings: Sendable {
     var sandboxes = Sandboxes.Settings()
     var sandboxTasks = SandboxTasks.Settings()
     var reconciler = Reconciler.Settings()
+    /// How often what time decides about sandboxes is looked for.
+    var sweepInterval: Duration = .seconds(5)
     var eventWriter = EventWriter.Settings()
     var events = EventHub.Settings()
     var mayKill = true

@@ -39,6 +39,12 @@ enum SettingsReader {
             errors.append(SettingsError("breaker: \(fault)"))
         }
         settings.cleanup.usageRetention = settings.ledger.retention
+        settings.sandboxTasks.settle = settings.reconciler.settle
+        #if DEBUG
+            if let factor = environment[Settings.testTimeScale].flatMap({ Int($0) }), factor > 0 {
+                settings.shortenSandboxTimes(by: factor)
+            }
+        #endif
         return (settings, errors)
     }
 
@@ -77,7 +83,7 @@ enum SettingsReader {
     /// service.
     private static let reserved: Set<String> = [
         "BREAKWATER_URL", "BREAKWATER_CONFIG", "BREAKWATER_BIN", "BREAKWATER_TEST_DATABASE_URL",
-        "BREAKWATER_TEST_CRASH", "BREAKWATER_GOLDEN",
+        "BREAKWATER_TEST_CRASH", "BREAKWATER_TEST_TIME_SCALE", "BREAKWATER_GOLDEN",
     ]
 
     /// `BREAKWATER_...` and `DATABASE_URL`; `..._FILE` names a file that holds the value.

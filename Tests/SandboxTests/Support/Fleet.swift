@@ -114,7 +114,7 @@ struct Fleet: Sendable {
             reconciler: Reconciler(
                 creations, breakers: plane.breakers, targets: targets, killing: killing,
                 settings: reconciling),
-            sweep: SandboxSweep(creations.store), killing: killing, tenant: owner, target: target,
+            sweep: SandboxSweep(creations.store, tryAge: .zero), killing: killing, tenant: owner, target: target,
             told: told)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask(executorPreference: plane.loop) { await creations.run() }
