@@ -30,7 +30,9 @@ extension Event {
         // One that did what it should is told of by the table of jobs.
         case .jobFinished(_, let outcome, _, _): outcome == "succeeded" ? nil : .fleet
         case .serviceStopped, .operatorKeyMade, .secretKeyMade, .clusterStarted,
-            .connectionRefused, .tryFinished, .audited:
+            .connectionRefused, .tryFinished, .audited,
+            // Alerts have tables of their own.
+            .alertMoved, .notificationDead:
             nil
         }
     }
