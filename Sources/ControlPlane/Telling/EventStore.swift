@@ -94,8 +94,7 @@ package struct EventStore: Sendable {
         _ filter: EventFilter, from: Timestamp?, to: Timestamp?, before: Timestamp?, limit: Int
     ) async throws(ControlPlaneError) -> [StoredEvent] {
         let end = min(to ?? .distantFuture, before ?? .distantFuture)
-        return try await select(
-            filter, from ?? .distantPast, end, limit, fleet: .eventsNewestFleet, own: .eventsNewest)
+        return try await select(filter, from ?? .distantPast, end, limit, isNewestFirst: true)
     }
 
     /// Those of `filter` that were stored after `place`, up to `last`: the oldest first.
@@ -104,13 +103,12 @@ package struct EventStore: Sendable {
     ) async throws(ControlPlaneError) -> [StoredEvent] {
         let next = Timestamp(microseconds: place.microseconds + 1)
         let end = last.map { Timestamp(microseconds: $0.microseconds + 1) } ?? .distantFuture
-        return try await select(
-            filter, next, end, limit, fleet: .eventsOldestFleet, own: .eventsOldest)
+        return try await select(filter, next, end, limit, isNewestFirst: false)
     }
 
     private func select(
         _ filter: EventFilter, _ from: Timestamp, _ to: Timestamp, _ limit: Int,
-        fleet: Statement, own: Statement
+        isNewestFirst: Bool
     ) async throws(ControlPlaneError) -> [StoredEvent] {
         let parameters: [Parameter] = [
             .uuid(filter.tenant?.uuid), .timestamp(from), .timestamp(to),
@@ -118,12 +116,13 @@ package struct EventStore: Sendable {
             .text(filter.sandboxID), .text(filter.region), .text(filter.template),
             .text(filter.operation), .int8(Int64(limit)),
         ]
+        let statement = Statement.events(filter, isNewestFirst: isNewestFirst)
         let directory = Directory(pipeline)
         let rows: Rows
         if let tenant = filter.tenant {
-            rows = try await directory.run(tenant: tenant, [(own, parameters)])
+            rows = try await directory.run(tenant: tenant, [(statement, parameters)])
         } else {
-            rows = try await directory.run([(.enterOperator, []), (fleet, parameters)])
+            rows = try await directory.run([(.enterOperator, []), (statement, parameters)])
         }
         return try decodeAll(rows, StoredEvent.init)
     }
@@ -187,27 +186,29 @@ extension Statement {
         """)
     fileprivate static let eventHead = Statement("event_head", "SELECT at FROM event_clock")
 
-    fileprivate static let eventsNewest = events("events_newest", "tenant_id = $1", "DESC")
-    fileprivate static let eventsOldest = events("events_oldest", "tenant_id = $1", "ASC")
-    private static let anyTenant = "($1::uuid IS NULL OR tenant_id = $1)"
-    fileprivate static let eventsNewestFleet = events("events_newest_fleet", anyTenant, "DESC")
-    fileprivate static let eventsOldestFleet = events("events_oldest_fleet", anyTenant, "ASC")
-
-    private static func events(_ name: String, _ whose: String, _ order: String) -> Statement {
-        Statement(
+    /// What an index is for stands alone, not beside an OR: a plan for any values could not use it. So
+    /// there are sixteen of these, each prepared where it is first asked for.
+    fileprivate static func events(_ filter: EventFilter, isNewestFirst: Bool) -> Statement {
+        let isOwn = filter.tenant != nil
+        let (hasNames, hasSandbox) = (!filter.names.isEmpty, filter.sandboxID != nil)
+        let name = [
+            "events", isNewestFirst ? "newest" : "oldest", isOwn ? "own" : "fleet",
+            hasNames ? "named" : "all", hasSandbox ? "sandbox" : "any",
+        ].joined(separator: "_")
+        return Statement(
             name,
             """
             SELECT tenant_id, at, name, fields::text AS fields, region, sandbox_id, breaker_state,
                    fields ->> 'template' AS template, fields ->> 'operation' AS operation
             FROM   event
-            WHERE  \(whose) AND at >= $2 AND at < $3
-            AND    (cardinality($4::text[]) = 0 OR name = ANY ($4))
+            WHERE  \(isOwn ? "tenant_id = $1" : "$1::uuid IS NULL") AND at >= $2 AND at < $3
+            AND    \(hasNames ? "name = ANY ($4::text[])" : "cardinality($4::text[]) = 0")
             AND    ($5::text IS NULL OR breaker_state = $5)
-            AND    ($6::text IS NULL OR sandbox_id = $6)
+            AND    \(hasSandbox ? "sandbox_id = $6::text" : "$6::text IS NULL")
             AND    ($7::text IS NULL OR region = $7)
             AND    ($8::text IS NULL OR fields ->> 'template' = $8)
             AND    ($9::text IS NULL OR fields ->> 'operation' = $9)
-            ORDER  BY at \(order) LIMIT $10
+            ORDER  BY at \(isNewestFirst ? "DESC" : "ASC") LIMIT $10
             """)
     }
 }
