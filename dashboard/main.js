@@ -27,7 +27,7 @@ let state = fresh();
 function fresh() {
   return {
     session: null, tenant: null, screen: null, overview: null, tag: null, alerts: null, tenants: null, moreTenants: false,
-    data: {}, offered: new Set(), seenAt: 0, failure: null, failures: 0, paused: false, loadedAt: 0, level: null, readTenantsAt: 0,
+    data: {}, offered: new Set(), seenAt: 0, failure: null, failures: 0, paused: false, loadedAt: 0, told: null, readTenantsAt: 0,
   };
 }
 
@@ -259,9 +259,9 @@ async function load() {
 
 /** The worst condition, said once when it changes. */
 function speak() {
-  const { level, title } = verdict(state.overview, state.alerts, context.tenantName);
-  if (state.level !== null && level !== state.level) announce(title);
-  state.level = level;
+  const { level, kind, title } = verdict(state.overview, state.alerts, context.tenantName);
+  if (state.told !== null && `${level} ${kind}` !== state.told) announce(title);
+  state.told = `${level} ${kind}`;
   document.title = `${level === 'bad' ? '● ' : level === 'warn' ? '○ ' : ''}Breakwater`;
 }
 

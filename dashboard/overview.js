@@ -18,7 +18,7 @@ const ADVICE = {
   expired: 'Requests waited longer than their deadline.',
 };
 
-/** The worst that is true now: {level, title, detail, steps, since}. Pure, so that it can be tested by itself. */
+/** The worst that is true now: {level, kind, title, detail, steps, since}. Pure, so that it can be tested by itself. */
 export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) {
   const { total, kinds, places, waiting } = overview.creations;
   const ended = total.succeeded5m + total.failed5m;
@@ -37,7 +37,7 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
       '. If you know that the provider works again, ', h('a', { href: '#/breakers' }, 'reset it'), '.']);
     if (recent[0]) steps.push([`Most failures of kind ${words(recent[0].kind)}: `, ADVICE[recent[0].kind] || 'see below.']);
     return {
-      level: 'bad', steps, since: first.openedAt || first.unclosedSince,
+      level: 'bad', kind: 'refused', steps, since: first.openedAt || first.unclosedSince,
       title: open.length === 1 ? `Users are being refused: ${first.name} ${first.region} is OPEN${whose}`
         : `Users are being refused: ${open.length} breakers are OPEN`,
       detail: ended ? `${plural(total.failed5m, 'request')} of ${number(ended)} failed in the last 5 minutes` : 'New sandboxes are refused at once, without asking the provider',
@@ -47,7 +47,7 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
     for (const kind of recent.slice(0, 2)) steps.push([`${words(kind.kind)}, ${number(kind.count5m)}: `, ADVICE[kind.kind] || 'See the failures below.']);
     const whom = overview.scope === 'fleet' && total.tenantsHurt5m ? `, of ${plural(total.tenantsHurt5m, 'tenant')}` : '';
     return {
-      level: share >= 0.05 ? 'bad' : 'warn', steps,
+      level: share >= 0.05 ? 'bad' : 'warn', kind: 'hurt', steps,
       title: `Users are being hurt: ${percent(share)} of requests failed`,
       detail: `${number(total.failed5m)} of ${number(ended)} in the last 5 minutes${whom}${worst.length ? `, at ${worst.map(at).join(', ')}` : ''}`,
     };
@@ -59,10 +59,10 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
   if (overview.failingJobs?.length) trouble.push(`${plural(overview.failingJobs.length, 'job')} failing`);
   const calm = ended ? `All ${plural(ended, 'request')} of the last 5 minutes got a sandbox` : 'Nobody asked for a sandbox in the last 5 minutes';
   if (trouble.length) {
-    return { level: 'warn', title: `No user is hurt now, but look at: ${trouble.join(', ')}`, detail: calm, steps };
+    return { level: 'warn', kind: 'trouble', title: `No user is hurt now, but look at: ${trouble.join(', ')}`, detail: calm, steps };
   }
   return {
-    level: 'ok', title: 'All is well', steps,
+    level: 'ok', kind: 'well', title: 'All is well', steps,
     detail: waiting.count ? `${calm}; ${number(waiting.count)} under way` : calm,
   };
 }
