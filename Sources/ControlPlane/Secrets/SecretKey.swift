@@ -16,7 +16,7 @@ package struct SecretKey: Sendable {
 
     /// Reads 64 hexadecimal digits, or base64 (RFC 4648, with or without `=`, either alphabet).
     package init?(_ text: String) {
-        guard let octets = SecretKey.hex(text) ?? ControlPlane.octets(base64: text) else { return nil }
+        guard let octets = SecretKey.hex(text) ?? Base64.decode(lenient: text) else { return nil }
         self.init(octets: octets)
     }
 

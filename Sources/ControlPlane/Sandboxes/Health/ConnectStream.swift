@@ -58,7 +58,7 @@ struct ConnectStream {
         if let data = event["data"] {
             for (name, isError) in [("stdout", false), ("stderr", true)] {
                 guard let text = data[name]?.string else { continue }
-                guard let printed = octets(base64: text) else {
+                guard let printed = Base64.decode(lenient: text) else {
                     throw Malformed(reason: "\(name) that is no base64")
                 }
                 return isError ? .errors(printed) : .output(printed)
