@@ -200,7 +200,8 @@ async function pollOnce() {
       state.overview = answer.json;
       api.skew = Date.parse(answer.json.at) - Date.now();
       await extras();
-      if (asked !== state) return;
+      // Another tenant may have been chosen meanwhile.
+      if (asked !== state || tenant !== state.tenant || !state.overview) return;
       draw();
       speak();
       if (Date.now() - state.loadedAt > 900) load();
