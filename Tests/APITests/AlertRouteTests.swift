@@ -27,7 +27,7 @@ private final class Receiver: Sendable {
         on loop: EventLoop, _ body: (_ url: String) async throws -> Answer
     ) async throws -> Answer {
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
-        let route = Route(.post, "/hook", "hook") { [state] request throws(Problem) in
+        let route = Route(.post, "/hook", "hook") { [self] request throws(Problem) in
             let (status, fields) = state.withLock { state in
                 state.calls.append(
                     Call(
@@ -62,7 +62,7 @@ private struct Outbox: Sendable {
     let tenant: Tenant.ID
     let clock = TestClock(.now)
     let channel: AlertChannel
-    let receiver = Receiver()
+    let receiver: Receiver
 
     static func with(_ body: @Sendable (Outbox) async throws -> Void) async throws {
         try await Plane.with { plane in
