@@ -27,8 +27,8 @@ private final class Receiver: Sendable {
         on loop: EventLoop, _ body: (_ url: String) async throws -> Answer
     ) async throws -> Answer {
         let endpoint = try Listener.open(.tcp(host: "127.0.0.1", port: 0))
-        let route = Route(.post, "/hook", "hook") { request throws(Problem) in
-            let (status, fields) = self.state.withLock { state in
+        let route = Route(.post, "/hook", "hook") { [self] request throws(Problem) in
+            let (status, fields) = state.withLock { state in
                 state.calls.append(
                     Call(
                         id: request.header(FieldName("webhook-id")) ?? "",
