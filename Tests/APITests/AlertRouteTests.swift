@@ -304,14 +304,14 @@ private struct Outbox: Sendable {
             let (_, client) = try await served.tenant([.read, .admin])
             let path = "/v1/alert-rules/quota-critical"
             let own = try await client.get(path)
-            #expect(own.json?["threshold"]?.integer == 90 && own.fields["etag"] == #""0""#)
+            #expect(own.json?["threshold"]?.decimal == 90 && own.fields["etag"] == #""0""#)
             let changed = try await client.send("PUT", path, #"{"threshold":95,"clearAt":85}"#)
             #expect(changed.status == 201 && changed.fields["etag"] == #""1""#)
             #expect(changed.json?["kind"]?.text == "quota_used")
             #expect(changed.json?["windowS"]?.integer == 3600)
             let again = try await client.send("PUT", path, "{}", ["If-Match": #""1""#])
             // What is not said is as the service has it, not as it was before.
-            #expect(again.status == 200 && again.json?["threshold"]?.integer == 90)
+            #expect(again.status == 200 && again.json?["threshold"]?.decimal == 90)
             let deleted = try await client.send("DELETE", path, nil, ["If-Match": #""2""#])
             #expect(deleted.status == 204)
             #expect(try await client.get(path).json?["version"]?.integer == 0)
@@ -319,7 +319,7 @@ private struct Outbox: Sendable {
             let refined = try await client.send(
                 "PUT", "/v1/alert-rules/breaker-open",
                 #"{"kind":"breaker_not_closed","keepFiringS":120}"#)
-            #expect(refined.json?["threshold"]?.integer == 300)
+            #expect(refined.json?["threshold"]?.decimal == 300)
             #expect(try await client.get("/v1/alert-rules").json?["items"]?.count == 8)
             let fleet = try await served.asOperator.get("/v1/alert-rules")
             #expect(fleet.json?["items"]?.count == 10)

@@ -41,6 +41,9 @@ extension JSONValue {
     package var integer: Int? {
         if case .number(let number) = self { Int(number.text) } else { nil }
     }
+    package var decimal: Double? {
+        if case .number(let number) = self { Double(number.text) } else { nil }
+    }
     package var flag: Bool? { if case .bool(let flag) = self { flag } else { nil } }
     package var count: Int? { if case .array(let elements) = self { elements.count } else { nil } }
     package var names: [String]? {
