@@ -299,6 +299,23 @@ private struct Outbox: Sendable {
         }
     }
 
+    @Test func `do not make a channel again that was deleted`() async throws {
+        try await Served.with { served in
+            let (_, client) = try await served.tenant([.read, .admin])
+            let body = #"{"kind":"slack","url":"https://hooks.example.com/a"}"#
+            let fields = ["Idempotency-Key": "once"]
+            let made = try await client.post("/v1/alert-channels", body, fields)
+            #expect(made.status == 201, "\(made.text)")
+            let id = try #require(made.json?["id"]?.text)
+            let again = try await client.post("/v1/alert-channels", body, fields)
+            #expect(again.json?["id"]?.text == id)
+            let gone = try await client.send("DELETE", "/v1/alert-channels/\(id)", nil)
+            #expect(gone.status == 204, "\(gone.text)")
+            let late = try await client.post("/v1/alert-channels", body, fields)
+            #expect(late.status == 409 && late.text.contains("deleted since"), "\(late.text)")
+        }
+    }
+
     @Test func `change a rule and give it back`() async throws {
         try await Served.with { served in
             let (_, client) = try await served.tenant([.read, .admin])

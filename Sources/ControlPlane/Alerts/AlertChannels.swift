@@ -58,7 +58,11 @@ package struct AlertChannels: Sendable {
     ) async throws(ControlPlaneError) -> Made<AlertChannel> {
         let directory = Directory(pipeline)
         if let id = try await directory.earlier(idempotency, of: tenant).flatMap({ UUID($0) }) {
-            return Made(value: try await channel(id, of: tenant), isReplay: true)
+            do throws(ControlPlaneError) {
+                return Made(value: try await channel(id, of: tenant), isReplay: true)
+            } catch .notFound {
+                throw .conflict("the channel that this Idempotency-Key made was deleted since")
+            }
         }
         let id = UUID.v7()
         guard let kind = draft.kind, let target = draft.target else {
