@@ -104,6 +104,8 @@ extension PostgresError {
         case "55P03": self = .lockTimeout
         case "57014": self = .queryCanceled
         case "57P01", "57P02", "57P03": self = .connectionLost(.unknown)
+        // It idled in a transaction, which was rolled back; often the connection's end is read before this.
+        case "25P03": self = .connectionLost(.notApplied)
         case "0A000" where message.hasPrefix("cached plan"): self = .stalePlan
         case let code where code.hasPrefix("08"): self = .connectionLost(.unknown)
         case let code where code.hasPrefix("53"): self = .insufficientResources(state)
