@@ -75,7 +75,8 @@ package struct CleanupJob: Job {
                 ("usagePartitions", usage), ("longUsagePartitions", long),
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
-                ("eventPartitions", events), ("eventWriters", writers), ("attemptPartitions", tries), ("breakerEvents", moves),
+                ("eventPartitions", events), ("eventWriters", writers),
+                ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("sandboxes", sandboxes), ("sandboxRequests", requests),
                 ("idempotencyRows", replies), ("tasks", tasks), ("alerts", alerts),
                 ("creationLeases", leases), ("sessions", sessions), ("accounts", accounts),
@@ -182,47 +183,35 @@ extension Statement {
     fileprivate static let longestWindow = Statement(
         "longest_window",
         "SELECT (extract(epoch FROM bw_longest_window(NULL)) * 1000)::bigint")
-    fileprivate static let usageHourClean = Statement(
-        "usage_hour_clean",
-        """
-        WITH gone AS (
-            DELETE FROM usage_hour WHERE (tenant_id, op, at) IN (
-                SELECT tenant_id, op, at FROM usage_hour
-                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let refundClean = Statement(
-        "refund_clean",
-        """
-        WITH gone AS (
-            DELETE FROM refund WHERE (tenant_id, op, at, request_id) IN (
-                SELECT tenant_id, op, at, request_id FROM refund
-                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    /// Before the age that is given first, in milliseconds.
+    private static let longAgo = "clock_timestamp() - $1 * interval '1 millisecond'"
+
+    /// Deletes rows of a table that are over and answers how many: those that are first in `order`, at most as
+    /// many as the last parameter says.
+    private static func clean(
+        _ table: String, key: String, by order: String, where isOver: String
+    ) -> Statement {
+        let most = isOver.contains("$1") ? "$2" : "$1"
+        return Statement(
+            "clean_\(table)",
+            """
+            WITH gone AS (
+                DELETE FROM \(table) WHERE (\(key)) IN (
+                    SELECT \(key) FROM \(table) WHERE \(isOver) ORDER BY \(order) LIMIT \(most))
+                RETURNING 1)
+            SELECT count(*) FROM gone
+            """)
+    }
+
+    fileprivate static let usageHourClean = clean(
+        "usage_hour", key: "tenant_id, op, at", by: "at", where: "at < \(longAgo)")
+    fileprivate static let refundClean = clean(
+        "refund", key: "tenant_id, op, at, request_id", by: "at", where: "at < \(longAgo)")
     /// Of instances that are gone: none sends a batch again after so long.
-    fileprivate static let eventWriterClean = Statement(
-        "event_writer_clean",
-        """
-        WITH gone AS (
-            DELETE FROM event_writer WHERE id IN (
-                SELECT id FROM event_writer
-                WHERE  at < clock_timestamp() - interval '7 days' ORDER BY id LIMIT $1)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let breakerEventClean = Statement(
-        "breaker_event_clean",
-        """
-        WITH gone AS (
-            DELETE FROM breaker_event WHERE (tenant_id, breaker, generation) IN (
-                SELECT tenant_id, breaker, generation FROM breaker_event
-                WHERE  at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    fileprivate static let eventWriterClean = clean(
+        "event_writer", key: "id", by: "id", where: "at < clock_timestamp() - interval '7 days'")
+    fileprivate static let breakerEventClean = clean(
+        "breaker_event", key: "tenant_id, breaker, generation", by: "at", where: "at < \(longAgo)")
     /// With its history.
     fileprivate static let sandboxClean = Statement(
         "sandbox_clean",
@@ -236,48 +225,15 @@ extension Statement {
             DELETE FROM sandbox WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM old) RETURNING 1)
         SELECT count(*) FROM gone
         """)
-    fileprivate static let sandboxRequestClean = Statement(
-        "sandbox_request_clean",
-        """
-        WITH gone AS (
-            DELETE FROM sandbox_request WHERE (tenant_id, id) IN (
-                SELECT tenant_id, id FROM sandbox_request
-                WHERE  ended_at < clock_timestamp() - $1 * interval '1 millisecond'
-                ORDER  BY ended_at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let idempotencyClean = Statement(
-        "idempotency_clean",
-        """
-        WITH gone AS (
-            DELETE FROM idempotency WHERE (tenant_id, key_hash) IN (
-                SELECT tenant_id, key_hash FROM idempotency
-                WHERE  expires_at <= clock_timestamp() ORDER BY 1, 2 LIMIT $1)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    fileprivate static let sandboxRequestClean = clean(
+        "sandbox_request", key: "tenant_id, id", by: "ended_at", where: "ended_at < \(longAgo)")
+    fileprivate static let idempotencyClean = clean(
+        "idempotency", key: "tenant_id, key_hash", by: "1, 2", where: "expires_at <= clock_timestamp()")
     /// A day after their end, for whoever looks into what happened.
-    fileprivate static let sessionClean = Statement(
-        "session_clean",
-        """
-        WITH gone AS (
-            DELETE FROM session WHERE (tenant_id, hash) IN (
-                SELECT tenant_id, hash FROM session
-                WHERE  expires_at < clock_timestamp() - interval '1 day' ORDER BY expires_at LIMIT $1)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let creationLeaseClean = Statement(
-        "creation_lease_clean",
-        """
-        WITH gone AS (
-            DELETE FROM creation_lease WHERE (account, id) IN (
-                SELECT account, id FROM creation_lease
-                WHERE  until < clock_timestamp() - interval '1 minute' ORDER BY until LIMIT $1)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    fileprivate static let sessionClean = clean(
+        "session", key: "tenant_id, hash", by: "expires_at", where: "expires_at < clock_timestamp() - interval '1 day'")
+    fileprivate static let creationLeaseClean = clean(
+        "creation_lease", key: "account, id", by: "until", where: "until < clock_timestamp() - interval '1 minute'")
     /// Those that no region names any more, with what was used of them. One that a change has in hand is
     /// not old when that ends.
     fileprivate static let accountClean = Statement(
@@ -294,50 +250,13 @@ extension Statement {
         held AS (DELETE FROM creation_lease WHERE account IN (SELECT id FROM gone))
         SELECT count(*) FROM gone
         """)
-    fileprivate static let alertClean = Statement(
-        "alert_clean",
-        """
-        WITH gone AS (
-            DELETE FROM alert WHERE (tenant_id, id) IN (
-                SELECT tenant_id, id FROM alert
-                WHERE  state = 'resolved' AND resolved_at < clock_timestamp() - $1 * interval '1 millisecond'
-                ORDER  BY resolved_at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    fileprivate static let alertClean = clean(
+        "alert", key: "tenant_id, id", by: "resolved_at", where: "state = 'resolved' AND resolved_at < \(longAgo)")
     /// Those that wait are sent or given up long before.
-    fileprivate static let alertNotificationClean = Statement(
-        "alert_notification_clean",
-        """
-        WITH gone AS (
-            DELETE FROM alert_notification WHERE (tenant_id, id) IN (
-                SELECT tenant_id, id FROM alert_notification
-                WHERE  created_at < clock_timestamp() - $1 * interval '1 millisecond'
-                ORDER  BY created_at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let alertSilenceClean = Statement(
-        "alert_silence_clean",
-        """
-        WITH gone AS (
-            DELETE FROM alert_silence WHERE (tenant_id, id) IN (
-                SELECT tenant_id, id FROM alert_silence
-                WHERE  ends_at < clock_timestamp() - $1 * interval '1 millisecond'
-                ORDER  BY ends_at LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
-    fileprivate static let taskClean = Statement(
-        "task_clean",
-        """
-        WITH gone AS (
-            DELETE FROM task WHERE (tenant_id, id) IN (
-                SELECT tenant_id, id FROM task
-                WHERE  coalesce(done_at, dead_at) < clock_timestamp() - $1 * interval '1 millisecond'
-                AND   (done_at IS NOT NULL OR dead_at IS NOT NULL)
-                ORDER  BY 1, 2 LIMIT $2)
-            RETURNING 1)
-        SELECT count(*) FROM gone
-        """)
+    fileprivate static let alertNotificationClean = clean(
+        "alert_notification", key: "tenant_id, id", by: "created_at", where: "created_at < \(longAgo)")
+    fileprivate static let alertSilenceClean = clean(
+        "alert_silence", key: "tenant_id, id", by: "ends_at", where: "ends_at < \(longAgo)")
+    fileprivate static let taskClean = clean(
+        "task", key: "tenant_id, id", by: "1, 2", where: "(done_at IS NOT NULL OR dead_at IS NOT NULL) AND coalesce(done_at, dead_at) < \(longAgo)")
 }
