@@ -92,18 +92,8 @@ package struct AlertChannels: Sendable {
             ] + directory.remember(idempotency, of: tenant, resource: id.description)
         let isMade: Bool
         do throws(PostgresError) {
-            isMade = try await pipeline.withTransaction(tenant: tenant.uuid) {
-                transaction throws(PostgresError) in
-                _ = try await transaction.execute(.alertTenantLock, [.uuid(tenant.uuid)])
-                let count = try await transaction.execute(
-                    .alertChannelCount, [.uuid(tenant.uuid)]
-                ).only().int(0)
-                if count >= AlertChannel.most { return false }
-                for (statement, parameters) in steps {
-                    _ = try await transaction.execute(statement, parameters)
-                }
-                return true
-            }
+            isMade = try await pipeline.add(
+                steps, of: tenant, unless: .alertChannelCount, reaches: AlertChannel.most)
         } catch .uniqueViolation(constraint: "idempotency_pkey") {
             return try await create(draft, of: tenant, by: actor, idempotency: idempotency)
         } catch {

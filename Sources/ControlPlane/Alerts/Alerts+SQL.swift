@@ -1,5 +1,23 @@
 internal import Postgres
 
+extension Pipeline {
+    /// Runs `steps`, which add to what alerts of a tenant are made of, unless `count` finds `most` there: then
+    /// false, and nothing is done. One change of a tenant's at a time.
+    func add(
+        _ steps: [Step], of tenant: Tenant.ID, unless count: Statement, reaches most: Int
+    ) async throws(PostgresError) -> Bool {
+        try await withTransaction(tenant: tenant.uuid) { transaction throws(PostgresError) in
+            _ = try await transaction.execute(.alertTenantLock, [.uuid(tenant.uuid)])
+            let there = try await transaction.execute(count, [.uuid(tenant.uuid)]).only().int(0)
+            guard there < most else { return false }
+            for (statement, parameters) in steps {
+                _ = try await transaction.execute(statement, parameters)
+            }
+            return true
+        }
+    }
+}
+
 extension Statement {
     /// One change of a tenant's rules, channels or silences at a time.
     static let alertTenantLock = Statement(
