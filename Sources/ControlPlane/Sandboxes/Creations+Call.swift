@@ -1,0 +1,187 @@
+internal import IO
+internal import JSON
+internal import Postgres
+
+/// One call of a provider, and what is written of it. Nobody may be waiting any more.
+extension Creations {
+    /// Calls the provider and writes what came of it.
+    func fly(
+        _ job: Job, _ sandbox: Sandbox, _ choice: TemplateChoice
+    ) async -> Result<Made, TryError> {
+        let sentAt = Timestamp.now
+        let attempt = job.attempts
+        do throws(TryError) {
+            let body = try await body(job, sandbox, choice)
+            let answer = try await providers.create(
+                body, once: sandbox.id, at: job.order.target.endpoint,
+                within: job.order.call ?? settings.call,
+                traceparent: job.order.traceparent)
+            CrashPoint.sandboxAnswered.reached()
+            return await bind(job, sandbox, answer, sentAt)
+        } catch {
+            await lost(sandbox, error, job.order.target.account)
+            await told(
+                .failure(attempt: attempt, error: error.words, took: .now - sentAt), job.order,
+                template: choice.template)
+            return .failure(error)
+        }
+    }
+
+    /// Binds what was made, for as long as the database may take to come back.
+    func bind(
+        _ job: Job, _ sandbox: Sandbox, _ answer: ProviderSandbox, _ sentAt: Timestamp
+    ) async -> Result<Made, TryError> {
+        let order = job.order
+        var facts = SandboxFacts()
+        facts.providerID = answer.id
+        facts.domain = answer.domain ?? order.target.endpoint.domain
+        facts.startedAt = answer.startedAt ?? sentAt
+        facts.providerEndsAt = sentAt + (order.pauses ? order.life : firstLife(of: order))
+        facts.endsAt = order.pauses ? facts.providerEndsAt : .now + order.life
+        do throws(ControlPlaneError) {
+            let isHeldBack = order.healthCheck == .replace
+            let row = try await whileAway { () throws(ControlPlaneError) in
+                if let row = try await store.made(
+                    sandbox.id, of: order.tenant, facts, as: isHeldBack ? .booting : .running)
+                {
+                    return row
+                }
+                // Committed before, though the answer that said so was lost.
+                return try await store.sandbox(sandbox.id, of: order.tenant)
+            }
+            guard row.state.isBound, row.providerID == answer.id else {
+                counters.late += 1
+                return .failure(.cancelled)
+            }
+            CrashPoint.sandboxBound.reached()
+            try? await budget.keep(order.target.account, lease: sandbox.id, for: order.life)
+            if row.state == .running { await giveWantedLife(row, at: order.target.endpoint) }
+            return .success(Made(sandbox: row, answer: answer))
+        } catch {
+            job.fault = error
+            return .failure(.refused(.cancelled, retryAfter: nil))
+        }
+    }
+
+    /// Again and again while the database is away, for `settings.bindWait`.
+    func whileAway<Value>(
+        _ body: () async throws(ControlPlaneError) -> Value
+    ) async throws(ControlPlaneError) -> Value {
+        let giveUpAt = clock.now.advanced(by: settings.bindWait)
+        while true {
+            do throws(ControlPlaneError) { return try await body() } catch {
+                guard case .postgres(let cause) = error, cause.isOutage, clock.now < giveUpAt else {
+                    throw error
+                }
+                do throws(CancellationError) {
+                    try await clock.sleep(for: .milliseconds(100))
+                } catch { throw .conflict("stopping") }
+            }
+        }
+    }
+
+    /// The call had no answer that we can use, or one that there is none.
+    func lost(
+        _ sandbox: Sandbox, _ error: TryError, _ account: ProviderAccount
+    ) async {
+        var mayBeThere = false
+        if case .failed(let facts) = error {
+            let known = classifier.classify(facts)
+            mayBeThere = known.mayHaveBeenApplied
+            if known.kind == .rateLimit {
+                await budget.throttled(account, retryAfter: known.retryAfter)
+            }
+        }
+        if !mayBeThere { await budget.release(account, lease: sandbox.id) }
+        if mayBeThere { counters.ambiguous += 1 }
+        // While the database is away the row stays as it is, until its request's lease has passed.
+        _ = try? await store.move(
+            sandbox.id, of: sandbox.tenant, to: mayBeThere ? .createUnknown : .failed,
+            why: mayBeThere ? .ambiguous : .refused, from: [.creating])
+    }
+
+    /// The life that its tenant was promised; a task has it in hand as well, for when this does not come
+    /// to its end.
+    func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async {
+        guard let id = row.providerID, let endsAt = row.endsAt, let until = row.providerEndsAt,
+            endsAt > until
+        else { return }
+        let store = store
+        let (providers, wait) = (providers, settings.call)
+        let isGiven = await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                await self.outliving(orElse: { false }) {
+                    let life = endsAt - .now
+                    guard
+                        (try? await providers.extend(id, to: life, at: endpoint, within: wait))
+                            == true
+                    else { return false }
+                    _ = try? await store.extended(row.id, of: row.tenant)
+                    return true
+                }
+            }
+            group.addTask { [clock, settings] in
+                try? await clock.sleep(for: settings.extendWait)
+                return false
+            }
+            let first = await group.next() ?? false
+            group.cancelAll()
+            return first
+        }
+        if isGiven { CrashPoint.sandboxExtended.reached() }
+    }
+
+    func firstLife(of order: CreationOrder) -> Duration {
+        min(settings.firstLife, order.life)
+    }
+
+    /// What the provider is sent: the caller's own, the template, the first life, and our tags.
+    func body(
+        _ job: Job, _ sandbox: Sandbox, _ choice: TemplateChoice
+    ) async throws(TryError) -> JSONValue {
+        let order = job.order
+        let deployment: String
+        do throws(ControlPlaneError) {
+            deployment = try await loadedDeployment()
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+        var metadata = order.metadata.map {
+            JSONMember(name: $0.name, value: .string($0.value))
+        }
+        for (name, value) in SandboxTag.all(deployment, order.tenant, sandbox.id) {
+            metadata.append(JSONMember(name: name, value: .string(value)))
+        }
+        let life = order.pauses ? order.life : firstLife(of: order)
+        let template = order.target.templates[choice.template] ?? choice.template
+        return order.body.setting("templateID", .string(template))
+            .setting("timeout", .number(JSONNumber(Int((life.milliseconds + 999) / 1000))))
+            .setting("metadata", .object(metadata))
+    }
+
+    package func loadedDeployment() async throws(ControlPlaneError) -> String {
+        if let deployment { return deployment }
+        do throws(PostgresError) {
+            let id = try await pipeline.execute(.deployment).only().uuid(0).description
+            deployment = id
+            return id
+        } catch {
+            throw .postgres(error)
+        }
+    }
+}
+
+extension TryError {
+    var words: String {
+        switch self {
+        case .failed(let facts): facts.message
+        case .refused(let stop, _): stop.rawValue
+        case .cancelled: "cancelled"
+        }
+    }
+}
+
+extension Statement {
+    fileprivate static let deployment = Statement("deployment", "SELECT id FROM deployment")
+}
