@@ -363,8 +363,8 @@ def libraries(ours, naive, redis):
     def timed(call):
         end, count, start = time.monotonic() + seconds, 0, time.monotonic()
         while time.monotonic() < end:
-            assert call(count), f"call {count} of {call.__name__} was refused"
-            count += 1
+            # Theirs may refuse though there is room (pyrate-limiter did, once in some thousand): that is no decision.
+            count += bool(call(count))
         return count / (time.monotonic() - start)
 
     def by_redis(number):
