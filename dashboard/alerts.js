@@ -1,5 +1,5 @@
 // Alerts that fire, what may fire, and where it is told.
-import { h, number, plural, since, when, panel, table, words, ask } from './ui.js';
+import { h, duration, number, since, panel, table, words, ask } from './ui.js';
 import { api } from './api.js';
 
 const SEVERITY = { critical: 'bad', warning: 'warn' };
@@ -22,6 +22,7 @@ export default {
   render(context) {
     const { data } = context;
     const fleet = context.overview.scope === 'fleet';
+    const unit = (alert) => data.rules?.find((rule) => rule.name === alert.rule)?.unit;
     const list = [...(data.alertList || [])].sort((one, other) => rank(one) - rank(other));
     return [
       panel('Alerts', { key: 'alerts', note: 'those that fire first' }, table('Alerts', [
@@ -29,14 +30,14 @@ export default {
         { name: 'Rule', cell: (row) => h('b', {}, sayRule(row.rule)) },
         fleet && { name: 'Tenant', cell: (row) => row.tenantId === FLEET ? 'fleet' : context.tenantName(row.tenantId) },
         { name: 'Of', class: 'text', cell: (row) => sayLabels(row.labels) },
-        { name: 'Value', numeric: true, cell: (row) => row.value === null || row.value === undefined ? '–' : `${round(row.value)} of ${round(row.threshold)}` },
+        { name: 'Value', numeric: true, cell: (row) => row.value === null || row.value === undefined ? '–' : `${amount(row.value, unit(row))}, limit ${amount(row.threshold, unit(row))}` },
         { name: 'Since', cell: (row) => row.resolvedAt ? ['resolved ', since(row.resolvedAt)] : since(row.firedAt || row.startedAt) },
         { name: 'Told', numeric: true, wide: true, cell: (row) => number(row.notifications) },
         { name: '', cell: (row) => marks(row, context) },
       ].filter(Boolean), list, { stack: true, keyOf: (row) => row.id, none: 'None fires. Those that do will be here, the worst first.' })),
       data.rules && panel('Rules', { key: 'rules' }, table('Rules', [
         { name: 'Rule', head: true, cell: (row) => sayRule(row.name) },
-        { name: 'Fires', class: 'text', cell: (row) => `${words(row.kind)} ${words(row.comparison)} ${round(row.threshold)}${row.unit ? ` ${row.unit}` : ''}${row.windowS ? ` in ${Math.round(row.windowS / 60)} min` : ''}${row.minVolume ? `, of at least ${number(row.minVolume)}` : ''}` },
+        { name: 'Fires', class: 'text', cell: (row) => `${words(row.kind)} ${words(row.comparison)} ${amount(row.threshold, row.unit)}${row.windowS ? ` in ${duration(row.windowS * 1000)}` : ''}${row.minVolume ? `, of at least ${number(row.minVolume)}` : ''}` },
         { name: 'Severity', cell: (row) => h('span', { class: `chip ${SEVERITY[row.severity] || ''}` }, words(row.severity)) },
         { name: '', cell: (row) => row.enabled ? h('span', { class: 'chip ok' }, 'on') : h('span', { class: 'chip' }, 'off') },
       ], data.rules, { stack: true, keyOf: (row) => row.name, none: 'No rules.' })),
@@ -72,8 +73,10 @@ export default {
 
 const rank = (alert) => ['firing', 'pending'].indexOf(alert.state) * 2 + 2 * (alert.resolvedAt ? 5 : 0) + (alert.severity === 'critical' ? 0 : 1);
 const round = (value) => typeof value === 'number' ? number(Math.round(value * 10) / 10) : value ?? '';
+/** With its unit: seconds, per cent, or a bare count. */
+const amount = (value, unit) => unit === 's' ? duration(value * 1000) : `${round(value)}${unit === '%' ? '\u2009%' : ''}`;
 export const sayRule = (rule) => words(String(rule ?? '').replaceAll('-', ' '));
-export const sayLabels = (labels) => Object.entries(labels || {}).map(([name, value]) => `${name} ${value}`).join(', ');
+export const sayLabels = (labels) => Object.entries(labels || {}).map(([name, value]) => name === 'windowS' ? `in ${duration(value * 1000)}` : `${name} ${value}`).join(', ');
 const find = (element, context) => context.data.alertList?.find((alert) => alert.id === element.dataset.id);
 const owner = (alert, context) => context.isOperator && alert.tenantId !== FLEET ? alert.tenantId : null;
 
