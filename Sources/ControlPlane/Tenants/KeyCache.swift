@@ -116,6 +116,10 @@ package actor KeyCache: LoopBound {
         switch known[number] {
         case .entry(let found) where found.forgetAt > .now: entry = found
         case .unknown(let until) where until > .now: throw refusal(address())
+        case .entry:
+            // Who guesses sessions of a key that is remembered has it looked up once, when it is due.
+            guard let found = try await look(up: number) else { throw refusal(address()) }
+            entry = found
         default:
             let client = address()
             if let wait = failures.wait(for: client) { throw .tooManyFailures(retryAfter: wait) }

@@ -51,7 +51,9 @@ package actor Sessions: LoopBound {
     private let lookups: Batcher<Question, BrowserSession?>
     private var known: [String: Known] = [:]
     private var polledAt = MonotonicInstant.now
-    /// Rises with each forgetting: an answer that was on its way meanwhile is not remembered.
+    /// Those that the last poll saw ended: an answer about one that was on its way meanwhile is not remembered.
+    private var ended: Set<String> = []
+    /// Rises when one is ended here, or a poll missed some: no answer that was on its way is remembered.
     private var generation = 0
 
     init(on loop: EventLoop, pipeline: Pipeline, settings: Settings, failures: FailedKeys) {
@@ -89,7 +91,7 @@ package actor Sessions: LoopBound {
             failures.note(address)
             throw .badCredentials
         }
-        if before == generation {
+        if before == generation && !ended.contains(hash) {
             if known.count >= settings.capacity { known.removeAll() }
             // An idle one must not outlive its look-up.
             let lasts = min(settings.lookup, settings.idle / 2)
@@ -165,10 +167,12 @@ package actor Sessions: LoopBound {
         guard let rows = try? await pipeline.execute(.sessionsEnded, [.int8(span)]) else { return }
         let hasMissed = polledAt.duration(to: began) > settings.span
         polledAt = began
-        if rows.isEmpty && !hasMissed { return }
-        generation += 1
-        if hasMissed { known.removeAll() }
-        for row in rows { if let hash = try? row.text(0) { known[hash] = nil } }
+        ended = Set(rows.compactMap { try? $0.text(0) })
+        for hash in ended { known[hash] = nil }
+        if hasMissed {
+            generation += 1
+            known.removeAll()
+        }
     }
 
     private static func find(
