@@ -69,6 +69,9 @@ static const unsigned char m0020[] = {
 static const unsigned char m0021[] = {
 #embed "../../migrations/0021_sessions.sql"
 };
+static const unsigned char m0022[] = {
+#embed "../../migrations/0022_creations_in_batches.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -144,6 +147,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0019_alerts", m0019, sizeof m0019},
     {"0020_settings", m0020, sizeof m0020},
     {"0021_sessions", m0021, sizeof m0021},
+    {"0022_creations_in_batches", m0022, sizeof m0022},
 };
 
 static const struct bw_embedded_file dashboard[] = {

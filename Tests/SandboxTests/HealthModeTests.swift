@@ -124,13 +124,14 @@ import Testing
             let plan = SandboxPlan(
                 tenant: fleet.tenant, way: .api, template: "base", region: "us",
                 life: .seconds(60), deadline: .seconds(60))
-            let id = try await store.plan(plan, attempt: 1).id
+            let id = try await store.plan(PlannedTry(plan)).id
             var facts = SandboxFacts()
             facts.providerID = try #require(
                 try await fleet.ask(
                     "POST", "/v2/sandboxes", #"{"templateID":"base","timeout":600}"#)[
                         "sandboxID"]?.string)
-            let held = try await store.made(id, of: fleet.tenant, facts, as: .booting)
+            let held = try await store.made(
+                MadeSandbox(id, of: fleet.tenant, facts, as: .booting))
             #expect(held?.state == .booting)
             #expect(try await store.request(plan.request, of: fleet.tenant).state == .dispatching)
             try Session(Conninfo(url: fleet.plane.url)).execute(

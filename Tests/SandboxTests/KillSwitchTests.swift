@@ -98,7 +98,7 @@ import Testing
             let plan = SandboxPlan(
                 tenant: fleet.tenant, way: .api, template: "base", region: "us",
                 life: .seconds(60), deadline: .seconds(60))
-            let id = try await store.plan(plan, attempt: 1).id
+            let id = try await store.plan(PlannedTry(plan)).id
             let tags = [
                 (SandboxTag.deployment, try await fleet.creations.loadedDeployment()),
                 (SandboxTag.tenant, fleet.tenant.description), (SandboxTag.sandbox, id.description),

@@ -86,7 +86,7 @@ import Testing
             let plan = SandboxPlan(
                 tenant: fleet.tenant, way: .api, template: "base", region: "us",
                 life: .seconds(60), deadline: .milliseconds(-20_000))
-            let row = try await fleet.creations.store.plan(plan, attempt: 1)
+            let row = try await fleet.creations.store.plan(PlannedTry(plan))
             let deployment = try await fleet.creations.loadedDeployment()
             let body = """
                 {"templateID":"base","timeout":60,"metadata":{"\(SandboxTag.deployment)":"\(deployment)",
@@ -108,7 +108,7 @@ import Testing
             let plan = SandboxPlan(
                 tenant: fleet.tenant, way: .api, template: "base", region: "us",
                 life: .seconds(60), deadline: .seconds(20))
-            let row = try await fleet.creations.store.plan(plan, attempt: 1)
+            let row = try await fleet.creations.store.plan(PlannedTry(plan))
             let tags = try await Self.tags(fleet, row.id)
             _ = try await fleet.ask(
                 "POST", "/v2/sandboxes", #"{"templateID":"base","timeout":60,"metadata":{\#(tags)}}"#)

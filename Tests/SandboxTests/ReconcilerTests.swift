@@ -253,7 +253,7 @@ import Testing
         let plan = SandboxPlan(
             tenant: fleet.tenant, way: .api, template: "base", region: "us", life: .seconds(60),
             deadline: .seconds(60))
-        let id = try await fleet.creations.store.plan(plan, attempt: 1).id
+        let id = try await fleet.creations.store.plan(PlannedTry(plan)).id
         var facts = SandboxFacts()
         facts.providerID = "i\(id.description.prefix(8))\(UInt32.random(in: 0...UInt32.max))"
         let ways: [SandboxState: [SandboxState]] = [

@@ -146,10 +146,10 @@ extension Gateway {
 
     /// The provider has given that life.
     private func note(_ row: Sandbox, _ life: Duration) async {
-        guard (try? await sandboxes.store.setLife(row.id, of: row.tenant, to: life)) != nil else {
-            return
-        }
-        try? await sandboxes.store.extended(row.id, of: row.tenant)
+        guard let row = try? await sandboxes.store.setLife(row.id, of: row.tenant, to: life),
+            let endsAt = row.endsAt
+        else { return }
+        try? await sandboxes.store.extended(row.id, of: row.tenant, to: endsAt)
     }
 
     // MARK: Lists

@@ -41,11 +41,9 @@ extension Creations {
         do throws(ControlPlaneError) {
             let isHeldBack = order.healthCheck == .replace
             let row = try await whileAway { () throws(ControlPlaneError) in
-                if let row = try await store.made(
+                let made = MadeSandbox(
                     sandbox.id, of: order.tenant, facts, as: isHeldBack ? .booting : .running)
-                {
-                    return row
-                }
+                if let row = try await take(made) { return row }
                 // Committed before, though the answer that said so was lost.
                 return try await store.sandbox(sandbox.id, of: order.tenant)
             }
@@ -106,29 +104,36 @@ extension Creations {
         guard let id = row.providerID, let endsAt = row.endsAt, let until = row.providerEndsAt,
             endsAt > until
         else { return }
-        let store = store
         let (providers, wait) = (providers, settings.call)
-        let isGiven = await withTaskGroup(of: Bool.self) { group in
+        await withTaskGroup { group in
             group.addTask {
-                await self.outliving(orElse: { false }) {
+                await self.outliving(orElse: {}) {
                     let life = endsAt - .now
                     guard
                         (try? await providers.extend(id, to: life, at: endpoint, within: wait))
                             == true
-                    else { return false }
-                    _ = try? await store.extended(row.id, of: row.tenant)
-                    return true
+                    else { return }
+                    CrashPoint.sandboxExtended.reached()
+                    // The answer need not wait for it: what is not noted is given again.
+                    await self.later {
+                        _ = try? await self.lives(
+                            GivenLife(id: row.id, tenant: row.tenant, endsAt: endsAt))
+                    }
                 }
             }
             group.addTask { [clock, settings] in
                 try? await clock.sleep(for: settings.extendWait)
-                return false
             }
-            let first = await group.next() ?? false
+            await group.next()
             group.cancelAll()
-            return first
         }
-        if isGiven { CrashPoint.sandboxExtended.reached() }
+    }
+
+    /// With what others take in the same turn.
+    func take(_ made: MadeSandbox) async throws(ControlPlaneError) -> Sandbox? {
+        let answer: SandboxStore.MadeResult
+        do throws(PostgresError) { answer = try await takes(made) } catch { throw .postgres(error) }
+        return try answer.get()
     }
 
     func firstLife(of order: CreationOrder) -> Duration {

@@ -36,7 +36,7 @@ extension Creations {
             }
             facts.endsAt = order.pauses ? nil : .now + order.life
             let row = try await whileAway { () throws(ControlPlaneError) in
-                try await store.made(made.sandbox.id, of: order.tenant, facts)
+                try await take(MadeSandbox(made.sandbox.id, of: order.tenant, facts))
             }
             guard let row, row.state.isBound else {
                 _ = try? await store.end(job.request, of: order.tenant, as: .cancelled)

@@ -60,6 +60,10 @@ package actor Creations: LoopBound {
     let clock: any RetryClock
     var deployment: String?
     let pipeline: Pipeline
+    /// What creations of one turn write goes together.
+    private let plans: Batcher<PlannedTry, SandboxStore.PlanResult>
+    let takes: Batcher<MadeSandbox, SandboxStore.MadeResult>
+    let lives: Batcher<GivenLife, Result<Void, ControlPlaneError>>
     package internal(set) var counters = Counters()
 
     private var isRunning = true
@@ -77,8 +81,12 @@ package actor Creations: LoopBound {
         self.loop = loop
         self.settings = settings
         self.pipeline = pipeline
-        store = SandboxStore(
+        let store = SandboxStore(
             pipeline, instance: instance, leaseMargin: settings.leaseMargin)
+        self.store = store
+        plans = Batcher(on: loop) { tries in await store.plan(tries).map { .success($0) } }
+        takes = Batcher(on: loop) { made in await store.made(made).map { .success($0) } }
+        lives = Batcher(on: loop) { given in await store.extended(given).map { .success($0) } }
         self.providers = providers
         health = HealthChecker(on: loop, providers.http, settings: settings.health)
         self.ledger = ledger
@@ -99,6 +107,9 @@ package actor Creations: LoopBound {
     package func run() async {
         await withTaskCancellationHandler {
             await withDiscardingTaskGroup { group in
+                group.addTask(executorPreference: loop) { await self.plans.run() }
+                group.addTask(executorPreference: loop) { await self.takes.run() }
+                group.addTask(executorPreference: loop) { await self.lives.run() }
                 while !Task.isCancelled {
                     for job in due { group.addTask(executorPreference: loop) { await job() } }
                     due = []
@@ -434,9 +445,14 @@ package actor Creations: LoopBound {
     ) async throws(TryError) -> Sandbox {
         do throws(ControlPlaneError) {
             let left = max(clock.now.duration(to: job.deadline), .zero)
-            return try await store.plan(
+            let planned = PlannedTry(
                 job.plan(deadline: left), id: id, attempt: job.attempts + 1, template: template,
                 remembering: job.order.idempotency, most: job.order.maxLive)
+            let answer: SandboxStore.PlanResult
+            do throws(PostgresError) { answer = try await plans(planned) } catch {
+                throw ControlPlaneError.postgres(error)
+            }
+            return try answer.get()
         } catch {
             job.fault = error
             throw .refused(.cancelled, retryAfter: nil)

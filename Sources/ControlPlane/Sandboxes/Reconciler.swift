@@ -196,7 +196,7 @@ package struct Reconciler: Job {
             guard isGiven == true else { return false }
             facts.providerEndsAt = endsAt
         }
-        return try await store.made(row.id, of: pass.tenant, facts, why: .adopted) != nil
+        return try await store.made(MadeSandbox(row.id, of: pass.tenant, facts, why: .adopted)) != nil
     }
 
     private func kill(

@@ -2,46 +2,13 @@ internal import IO
 internal import JSON
 package import Postgres
 
-/// What is to be made: of a request, its first try or another.
-package struct SandboxPlan: Hashable, Sendable {
-    package let tenant: Tenant.ID
-    package let request: UUID
-    package let way: SandboxRequest.Way
-    package let template: String
-    package let framework: String?
-    package let region: String
-    package let life: Duration
-    /// The tenant's own metadata, a JSON object of texts.
-    package let metadata: String
-    package let traceID: String?
-    /// From now on.
-    package let deadline: Duration
-
-    package init(
-        tenant: Tenant.ID, request: UUID = .v7(), way: SandboxRequest.Way, template: String,
-        framework: String? = nil, region: String, life: Duration, metadata: String = "{}",
-        traceID: String? = nil, deadline: Duration
-    ) {
-        self.tenant = tenant
-        self.request = request
-        self.way = way
-        self.template = template
-        self.framework = framework
-        self.region = region
-        self.life = life
-        self.metadata = metadata
-        self.traceID = traceID
-        self.deadline = deadline
-    }
-}
-
 /// The rows of sandboxes: every write is a move of the state machine, conditional on where the row stands,
 /// with its event in the same statement. No transaction is open across a call to a provider.
 package struct SandboxStore: Sendable {
     private let pipeline: Pipeline
-    private let instance: String
-    private let directory: Directory
-    private let leaseMargin: Duration
+    let instance: String
+    let directory: Directory
+    let leaseMargin: Duration
 
     /// - Parameter leaseMargin: how much longer than its deadline a request is left to its instance
     ///   before others settle it.
@@ -52,89 +19,7 @@ package struct SandboxStore: Sendable {
         self.leaseMargin = leaseMargin
     }
 
-    // MARK: Creating
-
-    /// Commits the intent of a try, before the provider is called; with the first one its request.
-    ///
-    /// - Parameter most: sandboxes that the tenant may have, this one among them.
-    ///
-    /// Throws `.conflict` where the request is over, or its idempotency key is another's by now;
-    /// `.tooManySandboxes`.
-    package func plan(
-        _ plan: SandboxPlan, id: UUID = .v7(), attempt: Int, template: String? = nil,
-        remembering idempotency: Idempotency? = nil, most: Int? = nil
-    ) async throws(ControlPlaneError) -> Sandbox {
-        var steps: [Pipeline.Step] = most.map { [room($0)] } ?? []
-        if attempt == 1 {
-            steps += directory.remember(
-                idempotency, of: plan.tenant, resource: plan.request.description)
-            steps.append(
-                (
-                    .requestAdd,
-                    [
-                        .uuid(plan.request), .text(plan.way.rawValue), .text(plan.template),
-                        .text(plan.framework), .text(plan.region), .int8(plan.life.milliseconds),
-                        .jsonb(plan.metadata), .text(plan.traceID), .text(instance),
-                        .int8(plan.deadline.milliseconds),
-                        .int8((plan.deadline + leaseMargin).milliseconds),
-                    ]
-                ))
-        }
-        steps.append(
-            (.requestTry, [.uuid(plan.request), .int4(Int32(attempt)), .text(template)]))
-        steps.append(
-            (
-                .sandboxAdd,
-                [
-                    .uuid(id), .uuid(plan.request), .int2(Int16(clamping: attempt)),
-                    .text(plan.region), .text(template ?? plan.template), .text(plan.framework),
-                    .jsonb(plan.metadata), .text(instance),
-                ]
-            ))
-        let rows = try await keepingRoom(most) { () throws(ControlPlaneError) in
-            try await run(steps, of: plan.tenant)
-        }
-        // The request is over: somebody else took it.
-        guard let row = rows.first else { throw .conflict("the request is over") }
-        return try decode(row, Sandbox.init)
-    }
-
-    /// Throws `.tooManySandboxes` where the tenant has `most` already; what has room now may not have it
-    /// when it is planned.
-    package func hasRoom(
-        for most: Int, of tenant: Tenant.ID
-    ) async throws(ControlPlaneError) {
-        _ = try await keepingRoom(most) { () throws(ControlPlaneError) in
-            try await run([room(most)], of: tenant)
-        }
-    }
-
-    private func room(_ most: Int) -> Pipeline.Step {
-        (.sandboxRoom, [.int4(Int32(clamping: most))])
-    }
-
-    private func keepingRoom(
-        _ most: Int?, _ body: () async throws(ControlPlaneError) -> Rows
-    ) async throws(ControlPlaneError) -> Rows {
-        do throws(ControlPlaneError) { return try await body() } catch {
-            guard case .postgres(.checkViolation(constraint: "sandbox_room")) = error else {
-                throw error
-            }
-            throw .tooManySandboxes(most: most ?? 0)
-        }
-    }
-
-    /// The provider made it, or one that it made and that was held back works. Bound to its request while
-    /// that is open, else on its way to be killed; nil: it stood elsewhere.
-    package func made(
-        _ id: UUID, of tenant: Tenant.ID, _ facts: SandboxFacts, as state: SandboxState = .running,
-        why: SandboxReason? = nil, by actor: String? = nil
-    ) async throws(ControlPlaneError) -> Sandbox? {
-        // One that another thought lost, or over, is known to be there now.
-        let sources = state.sources.intersection([.creating, .createUnknown, .booting])
-        return try await moved(
-            .sandboxMade, id, tenant, sources, state, why, actor, facts)
-    }
+    // MARK: Moving
 
     /// Moves a sandbox if it stands where that is allowed; nil: it does not.
     package func move(
@@ -200,11 +85,6 @@ package struct SandboxStore: Sendable {
             ).first
         else { return nil }
         return try decode(row, Sandbox.init)
-    }
-
-    /// The provider has given the promised life.
-    package func extended(_ id: UUID, of tenant: Tenant.ID) async throws(ControlPlaneError) {
-        _ = try await run([(.sandboxExtended, [.uuid(id)])], of: tenant)
     }
 
     // MARK: Reading
@@ -296,6 +176,15 @@ package struct SandboxStore: Sendable {
         }
     }
 
+    /// What enters the tenants itself.
+    func execute(
+        _ statement: Statement, _ parameters: [Parameter]
+    ) async throws(ControlPlaneError) -> Rows {
+        do throws(PostgresError) { return try await pipeline.execute(statement, parameters) } catch {
+            throw .postgres(error)
+        }
+    }
+
     /// In one transaction of the tenant; the rows of the last step.
     func run(
         _ steps: [Pipeline.Step], of tenant: Tenant.ID
@@ -330,41 +219,8 @@ extension SandboxFacts {
 }
 
 extension Statement {
-    fileprivate static let requestAdd = Statement(
-        "sandbox_request_add",
-        """
-        INSERT INTO sandbox_request (tenant_id, id, state, via, template, framework, region, life_ms, metadata,
-                                     trace_id, holder, deadline_at, lease_until)
-        VALUES (bw_tenant(), $1, 'dispatching', $2, $3, $4, $5, $6, $7, $8, $9,
-                clock_timestamp() + $10 * interval '1 millisecond',
-                clock_timestamp() + $11 * interval '1 millisecond')
-        """)
-    fileprivate static let requestTry = Statement(
-        "sandbox_request_try",
-        """
-        UPDATE sandbox_request SET attempts = $2, fell_back = fell_back OR $3 IS NOT NULL
-        WHERE  tenant_id = bw_tenant() AND id = $1 AND state = 'dispatching'
-        """)
-    fileprivate static let sandboxAdd = Statement(
-        "sandbox_add",
-        """
-        WITH made AS (
-            INSERT INTO sandbox (tenant_id, id, request_id, attempt, state, region, template, framework, metadata)
-            SELECT r.tenant_id, $1, r.id, $3, 'creating', $4, $5, $6, $7
-            FROM   sandbox_request AS r
-            WHERE  r.tenant_id = bw_tenant() AND r.id = $2 AND r.state = 'dispatching'
-            RETURNING *),
-        told AS (
-            INSERT INTO sandbox_event (tenant_id, sandbox_id, version, to_state, actor)
-            SELECT tenant_id, id, version, state, $8 FROM made)
-        SELECT * FROM made
-        """)
-    fileprivate static let sandboxRoom = Statement(
-        "sandbox_room", "SELECT bw_sandbox_room($1)")
     fileprivate static let sandboxChecked = Statement(
         "sandbox_checked", "SELECT * FROM bw_sandbox_checked($1, $2, $3, $4)")
-    fileprivate static let sandboxMade = Statement(
-        "sandbox_made", "SELECT * FROM bw_sandbox_made($1, $2, $3, $4, $5, $6)")
     fileprivate static let sandboxMove = Statement(
         "sandbox_move", "SELECT * FROM bw_sandbox_move($1, $2, $3, $4, $5, $6)")
     fileprivate static let sandboxSetLife = Statement(
@@ -378,12 +234,6 @@ extension Statement {
             SELECT tenant_id, gen_random_uuid(), 'sandbox.extend', jsonb_build_object('sandbox', id), 20,
                    clock_timestamp() + interval '5 seconds' FROM set)
         SELECT * FROM set
-        """)
-    fileprivate static let sandboxExtended = Statement(
-        "sandbox_extended",
-        """
-        UPDATE sandbox SET provider_ends_at = ends_at
-        WHERE  tenant_id = bw_tenant() AND id = $1
         """)
     fileprivate static let requestEnd = Statement(
         "sandbox_request_end",

@@ -182,7 +182,7 @@ package actor SandboxTasks: LoopBound {
                 id, to: endsAt - .now, at: endpoint, within: settings.call)
         } catch { throw TaskFailure(reason: "\(error)") }
         do throws(ControlPlaneError) {
-            try await store.extended(row.id, of: row.tenant)
+            try await store.extended(row.id, of: row.tenant, to: endsAt)
         } catch { throw TaskFailure(reason: "\(error)") }
     }
 

@@ -168,13 +168,13 @@ package struct Sandboxes: Sendable {
             let row = try await store.sandbox(id, of: tenant)
             throw .conflict("the sandbox is \(row.state.rawValue)")
         }
-        guard let providerID = row.providerID,
+        guard let providerID = row.providerID, let endsAt = row.endsAt,
             let target = try await targets.find(row.region, of: tenant)
         else { return row }
         do throws(TryError) {
             let isThere = try await creations.providers.extend(
                 providerID, to: life, at: target.endpoint, within: settings.actWait)
-            if isThere { try? await store.extended(id, of: tenant) }
+            if isThere { try? await store.extended(id, of: tenant, to: endsAt) }
         } catch {}
         return try await store.sandbox(id, of: tenant)
     }
