@@ -75,10 +75,12 @@ class Provider:
         self.log.close()
 
 
-def give_region(service, tenant, provider, key="primary", name="sim", domain="sim.localhost"):
-    """Makes the provider a tenant's region."""
+def give_region(service, tenant, provider, key="primary", name="sim", domain="sim.localhost", data_plane=False):
+    """Makes the provider a tenant's region; with its data plane sandboxes can be checked."""
+    region = {"apiUrl": provider.url, "domain": domain, "apiKey": provider.keys[key]}
+    if data_plane:
+        region["dataPlaneUrl"] = provider.url
     status, answer = service.call(
-        "PUT", f"/v1/admin/tenants/{tenant}/regions/{name}",
-        {"apiUrl": provider.url, "domain": domain, "apiKey": provider.keys[key]}, service.operator_key())
+        "PUT", f"/v1/admin/tenants/{tenant}/regions/{name}", region, service.operator_key())
     if status not in (200, 201):
         raise SystemExit(f"no region: {answer}")
