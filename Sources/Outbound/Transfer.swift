@@ -143,6 +143,8 @@ extension Transfer {
             text(CURLOPT_CUSTOMREQUEST, request.method),
             number(CURLOPT_NOSIGNAL, 1), number(CURLOPT_PATH_AS_IS, 1),
             number(CURLOPT_TCP_KEEPALIVE, 1),
+            // The least there is. Of 64 KiB, the default, each call with a body had malloc tidy up all that is free.
+            number(CURLOPT_UPLOAD_BUFFERSIZE, 16_384),
             number(CURLOPT_CONNECTTIMEOUT_MS, Int(settings.connectTimeout.milliseconds)),
             number(CURLOPT_MAXAGE_CONN, Int(settings.idle.components.seconds)),
             number(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2)),
