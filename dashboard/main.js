@@ -14,8 +14,6 @@ import events from './events.js';
 const SCREENS = [overview, breakers, limits, creations, sandboxes, tenants, alerts, jobs, events];
 /** How often the summary is asked for, ms; while nobody looks not at all. */
 const POLL = 1000;
-/** How often alerts that fire are asked for where nothing else changes, ms: rules are looked at each 15 s. */
-const ALERTS = 5000;
 /** Waits between tries while the service is gone, ms. */
 const RETRY = [1000, 1000, 2000, 3000, 5000];
 /** After so long without an answer the numbers are grey, ms. */
@@ -26,7 +24,7 @@ let state = fresh();
 
 function fresh() {
   return {
-    session: null, tenant: null, screen: null, overview: null, tag: null, alerts: null, tenants: null, moreTenants: false,
+    session: null, tenant: null, screen: null, overview: null, tag: null, tenants: null, moreTenants: false,
     data: {}, offered: new Set(), seenAt: 0, failure: null, failures: 0, paused: false, loadedAt: 0, told: null, readTenantsAt: 0,
   };
 }
@@ -36,7 +34,6 @@ const context = {
   get overview() { return state.overview; },
   get session() { return state.session; },
   get data() { return state.data; },
-  get alerts() { return state.alerts; },
   get tenant() { return state.tenant; },
   get tenants() { return state.tenants; },
   get moreTenants() { return state.moreTenants; },
@@ -217,12 +214,8 @@ async function pollOnce() {
   status();
 }
 
-/** What stands beside the summary where the service has it: alerts that fire, the names of tenants. */
+/** What stands beside the summary: the names of tenants. */
 async function extras() {
-  state.extrasAt = Date.now();
-  if (state.offered.has('alerts')) {
-    try { state.alerts = (await api.optional(`/v1/alerts?state=firing&limit=50${state.overview.scope === 'fleet' ? '&allTenants=true' : ''}`, { tenant: state.tenant }))?.items ?? null; } catch { state.alerts = null; }
-  }
   if (context.isOperator && Date.now() - state.readTenantsAt > 10_000) await readTenants().catch(() => {});
 }
 
@@ -260,7 +253,7 @@ async function load() {
 
 /** The worst condition, said once when it changes. */
 function speak() {
-  const { level, kind, title } = verdict(state.overview, state.alerts, context.tenantName);
+  const { level, kind, title } = verdict(state.overview, context.tenantName);
   if (state.told !== null && `${level} ${kind}` !== state.told) announce(title);
   state.told = `${level} ${kind}`;
   document.title = `${level === 'bad' ? '● ' : level === 'warn' ? '○ ' : ''}Breakwater`;
@@ -274,7 +267,6 @@ async function beat() {
   if (Date.now() - (state.triedAt || 0) < wait - 50) return;
   state.triedAt = Date.now();
   await poll();
-  if (state.offered.has('alerts') && state.overview && !state.failure && Date.now() - state.extrasAt > ALERTS) extras().then(draw, () => {});
   if (state.screen?.every && !state.failure && Date.now() - state.loadedAt >= state.screen.every * 1000) load();
 }
 

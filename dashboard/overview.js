@@ -2,7 +2,10 @@
 import { h, number, plural, percent, duration, when, since, until, lasting, panel, table, empty, stateMark, meter, words, tailID } from './ui.js';
 import { lastMinutes, outcomeChart, spark } from './charts.js';
 import { api } from './api.js';
-import { sayRule } from './alerts.js';
+import { sayRule, sayLabels } from './alerts.js';
+
+/** Alerts that the overview itself names. */
+const ALERTS = 6;
 
 /** What to do about each kind of failure. */
 const ADVICE = {
@@ -19,13 +22,13 @@ const ADVICE = {
 };
 
 /** The worst that is true now: {level, kind, title, detail, steps, since}. Pure, so that it can be tested by itself. */
-export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) {
+export function verdict(overview, tenantName = (id) => id?.slice(0, 8)) {
   const { total, kinds, places, waiting } = overview.creations;
   const ended = total.succeeded5m + total.failed5m;
   const share = ended ? total.failed5m / ended : 0;
   const open = overview.breakers.filter((breaker) => breaker.state === 'OPEN' && breaker.operationClass === 'create');
   const half = overview.breakers.filter((breaker) => breaker.state !== 'CLOSED' && !open.includes(breaker));
-  const firing = (alerts || []).filter((alert) => alert.state === 'firing');
+  const firing = overview.alerts?.firing ?? 0;
   const steps = [];
   const at = (place) => `${place.provider.toUpperCase()} ${place.region}`;
   const worst = places.filter((place) => place.failed5m > 0).slice(0, 3);
@@ -54,7 +57,7 @@ export function verdict(overview, alerts, tenantName = (id) => id?.slice(0, 8)) 
   }
   const trouble = [];
   if (half.length) trouble.push(`${plural(half.length, 'breaker')} not closed`);
-  if (firing.length) trouble.push(plural(firing.length, 'alert'));
+  if (firing) trouble.push(plural(firing, 'alert'));
   if (overview.sandboxes.zombies) trouble.push(plural(overview.sandboxes.zombies, 'zombie'));
   if (overview.failingJobs?.length) trouble.push(`${plural(overview.failingJobs.length, 'job')} failing`);
   const calm = ended ? `All ${plural(ended, 'request')} of the last 5 minutes got a sandbox` : 'Nobody asked for a sandbox in the last 5 minutes';
@@ -77,10 +80,10 @@ export default {
   id: 'overview', title: 'Overview', icon: 'M3 12l4-5 4 3 6-7',
   can: (scopes) => scopes.some((scope) => ['read', 'admin', 'operator'].includes(scope)),
 
-  render({ overview, alerts, tenantName }) {
+  render({ overview, tenantName }) {
     const { total, minutes, places, failures } = overview.creations;
     const points = lastMinutes(minutes, api.now());
-    const judge = verdict(overview, alerts, tenantName);
+    const judge = verdict(overview, tenantName);
     const five = total.succeeded5m + total.failed5m;
     const hour = total.succeeded + total.failed;
     const live = overview.sandboxes;
@@ -106,7 +109,7 @@ export default {
         tile('Refused by limits', number(overview.denials.calls), 'calls in the last hour', null, overview.denials.calls ? 'warn' : '')),
       h('div', { class: 'columns', 'data-key': 'middle' },
         panel('Requests by minute', { class: 'grow2', note: overview.creations.isTruncated ? 'the newest 20 000 alone' : null }, outcomeChart(points)),
-        panel('Needs attention', { class: 'grow1' }, attention(overview, alerts, tenantName))),
+        panel('Needs attention', { class: 'grow1' }, attention(overview, tenantName))),
       panel('Providers and regions', { key: 'places', note: 'where requests were worked off' }, table('Providers and regions', [
         { name: 'Provider', head: true, cell: (row) => row.provider.toUpperCase() },
         { name: 'Region', cell: (row) => row.region },
@@ -145,12 +148,19 @@ export function failureTable(failures, fleet, tenantName) {
   ].filter(Boolean), failures, { stack: true, keyOf: (row) => row.id, none: 'No failures in the last hour.' });
 }
 
-function attention(overview, alerts, tenantName) {
+function attention(overview, tenantName) {
   const items = [];
   const whose = (id) => overview.scope !== 'fleet' ? '' : /^0+-/.test(id) ? ' · all tenants' : ` · ${tenantName(id)}`;
-  for (const alert of (alerts || []).filter((one) => one.state === 'firing').slice(0, 6)) {
-    items.push(h('li', { 'data-key': `a${alert.id}`, class: 'bad' }, h('a', { href: '#/alerts' }, h('span', { class: `chip ${alert.severity === 'warning' ? 'warn' : 'bad'}` }, 'alert'), sayRule(alert.rule)), h('span', { class: 'note' }, since(alert.firedAt || alert.startedAt), alert.tenantId ? whose(alert.tenantId) : '')));
+  const listed = overview.alerts?.items ?? [];
+  for (const alert of listed.slice(0, ALERTS)) {
+    const firing = alert.state === 'firing';
+    const what = [firing ? alert.severity : 'pending', alert.silenced && 'silenced', alert.acknowledged && 'acknowledged'].filter(Boolean).join(', ');
+    items.push(h('li', { 'data-key': `a${alert.id}`, class: firing && alert.severity === 'critical' ? 'bad' : null },
+      h('a', { href: '#/alerts' }, h('span', { class: `chip ${firing && alert.severity === 'critical' ? 'bad' : 'warn'}` }, what), sayRule(alert.rule)),
+      h('span', { class: 'note' }, [sayLabels(alert.labels), ' '], since(alert.since), whose(alert.tenantId))));
   }
+  const more = (overview.alerts?.firing ?? 0) + (overview.alerts?.pending ?? 0) - Math.min(listed.length, ALERTS);
+  if (more > 0) items.push(h('li', { 'data-key': 'more-alerts' }, h('a', { href: '#/alerts' }, `and ${plural(more, 'alert')} more`)));
   for (const breaker of overview.breakers.filter((one) => one.state !== 'CLOSED' || one.override).slice(0, 8)) {
     items.push(h('li', { 'data-key': `b${breaker.tenantId}${breaker.id}` }, h('a', { href: '#/breakers' }, stateMark(breaker.state, breaker.override), `${breaker.name} ${breaker.region} ${breaker.operationClass}`),
       h('span', { class: 'note' }, breaker.state === 'OPEN' && breaker.openUntil ? ['tests ', until(breaker.openUntil, 'with the next call')] : breaker.state === 'HALF_OPEN' ? plural(breaker.probesOut, 'probe') + ' out' : '', whose(breaker.tenantId))));

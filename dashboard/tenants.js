@@ -30,6 +30,7 @@ export default {
         { name: 'Live sandboxes', numeric: true, cell: (row) => number(row.liveSandboxes) },
         { name: 'Refused', numeric: true, wide: true, cell: (row) => number(row.deniedCalls) },
         { name: 'Open breakers', numeric: true, cell: (row) => row.openBreakers ? h('span', { class: 'chip bad' }, number(row.openBreakers)) : '0' },
+        { name: 'Alerts', numeric: true, cell: (row) => row.firingAlerts ? h('span', { class: 'chip warn' }, number(row.firingAlerts)) : '0' },
       ], lines, { keyOf: (row) => row.tenantId, rowClass: (row) => row.tenantId === context.tenant && 'chosen', none: 'No tenants yet. Make one: POST /v1/admin/tenants.' })),
       context.data.audit && panel(`Audit of ${name}`, { key: 'audit', note: 'who did what, the newest first' }, table('Audit', [
         { name: 'At', head: true, cell: (row) => when(row.at) },

@@ -113,7 +113,7 @@ extension Services {
 /// The caller behind a request's key or session, if it has one of `scopes`; of an operator's that names a
 /// tenant, one who may read and administer that.
 func caller(
-    of request: Request, _ scopes: Scopes, _ services: Services
+    of request: Request, _ scopes: Scopes, _ services: Services, isUse: Bool = true
 ) async throws(Failure) -> (Caller, SessionToken?) {
     var caller: Caller
     var session: SessionToken?
@@ -121,7 +121,7 @@ func caller(
         caller = try await services.caller(of: key, request)
     } else if let token = SessionCookie.token(of: request, isSecure: services.isSecure(request)) {
         session = token
-        caller = try await services.sessionCaller(token, request)
+        caller = try await services.sessionCaller(token, request, isUse: isUse)
     } else {
         throw .problem(.noCredentials)
     }

@@ -80,7 +80,7 @@ struct EventRoutes {
 /// Whether the key or session that began a stream may still have it. What cannot be asked is not taken away.
 private func mayGoOn(_ request: Request, _ services: Services) async -> Bool {
     do throws(Failure) {
-        _ = try await caller(of: request, EventRoutes.scopes, services)
+        _ = try await caller(of: request, EventRoutes.scopes, services, isUse: false)
         return true
     } catch .domain(.postgres) {
         return true

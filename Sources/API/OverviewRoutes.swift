@@ -70,4 +70,5 @@ private func write(_ line: TenantLine, _ openBreakers: Int, to json: inout JSONW
     json.member("failed5m", line.failedLately)
     json.member("deniedCalls", line.deniedCalls)
     json.member("openBreakers", openBreakers)
+    json.member("firingAlerts", line.firingAlerts)
 }

@@ -60,15 +60,21 @@ extension Services {
     /// The caller of a session, if it may do what it asks for.
     ///
     /// Throws 401 for a session that is over, 403 for a call that another page may have sent.
+    ///
+    /// - Parameter isUse: false where a stream that it began is looked at again.
     func sessionCaller(
-        _ token: SessionToken, _ request: Request
+        _ token: SessionToken, _ request: Request, isUse: Bool = true
     ) async throws(Failure) -> Caller {
         let address = settings.trustedProxies.client(of: request)
         let keys = keys
         let caller: Caller
         do throws(ControlPlaneError) {
             caller = try await keys.caller(ofKey: token.keyID, from: { address })
-            _ = try await keys.sessions.session(token, of: caller.tenant, from: address)
+            if isUse {
+                _ = try await keys.sessions.session(token, of: caller.tenant, from: address)
+            } else if try await !keys.sessions.goesOn(token, of: caller.tenant) {
+                throw ControlPlaneError.badCredentials
+            }
         } catch {
             throw .domain(error)
         }

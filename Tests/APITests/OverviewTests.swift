@@ -113,6 +113,41 @@ import Testing
         }
     }
 
+    @Test(.proves("F2")) func `names the alerts that fire and those that may, the worst first`()
+        async throws
+    {
+        try await Served.with { served in
+            let (tenant, client) = try await served.tenant([.read, .admin])
+            let (other, theirs) = try await served.tenant([.read])
+            try Session(Conninfo(url: served.plane.url)).run(
+                """
+                INSERT INTO alert (tenant_id, id, rule, severity, labels, fingerprint, state, value, threshold,
+                                   started_at, fired_at, resolved_at, acknowledged_at, updated_at)
+                SELECT '\(tenant)', gen_random_uuid(), 'r' || n, severity, '{"operation": "exec"}', 'f' || n, state, 2, 1,
+                       now() - interval '1 hour', CASE WHEN state <> 'pending' THEN now() - n * interval '1 s' END,
+                       CASE WHEN state = 'resolved' THEN now() END, CASE WHEN n = 1 THEN now() END, now()
+                FROM  (SELECT n, CASE WHEN n = 7 THEN 'critical' ELSE 'warning' END AS severity,
+                              CASE WHEN n = 2 THEN 'pending' WHEN n = 3 THEN 'resolved' ELSE 'firing' END AS state
+                       FROM generate_series(1, 60) AS n) AS a
+                """)
+            let alerts = try #require(try await client.get("/v1/overview").json?["alerts"])
+            #expect(alerts["firing"]?.integer == 58 && alerts["pending"]?.integer == 1)
+            #expect(alerts["items"]?.count == 50)
+            #expect(alerts["items"]?[0]?["rule"]?.text == "r7")
+            #expect(alerts["items"]?[1]?["rule"]?.text == "r1")
+            #expect(alerts["items"]?[1]?["acknowledged"]?.flag == true)
+            #expect(alerts["items"]?[0]?["labels"]?["operation"]?.text == "exec")
+            let since = try #require(alerts["items"]?[0]?["since"]?.text.flatMap { Timestamp($0) })
+            #expect(Timestamp.now - since < .seconds(600))
+            #expect(try await theirs.get("/v1/overview").json?["alerts"]?["firing"]?.integer == 0)
+            let fleet = try await served.asOperator.get("/v1/overview").json?["alerts"]
+            #expect(fleet?["items"]?[0]?["tenantId"]?.text == "\(tenant)")
+            let lines = try await served.asOperator.get("/v1/admin/overview").json?["items"]
+            #expect(lines?[0]?["firingAlerts"]?.integer == 58)
+            #expect(lines?[1]?["firingAlerts"]?.integer == 0 && lines?[1]?["tenantId"]?.text == "\(other)")
+        }
+    }
+
     @Test func `is read once for many who ask, and answered 304 while nothing changes`() async throws {
         try await Served.with { served in
             let (_, client) = try await served.tenant([.read, .admin])

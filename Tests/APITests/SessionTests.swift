@@ -40,6 +40,18 @@ private struct Browser {
     }
 }
 
+enum SessionEnd: CaseIterable, Sendable {
+    case signOut, time, idleness
+
+    var change: String {
+        switch self {
+        case .signOut: "ended_at = now()"
+        case .time: "expires_at = now() - interval '1 second'"
+        case .idleness: "seen_at = now() - interval '31 minutes'"
+        }
+    }
+}
+
 @Suite(.proves("F4", "H1")) struct `A session` {
     @Test func `acts as its key does, is audited, and ends when it is ended`() async throws {
         try await Served.with { served in
@@ -175,6 +187,62 @@ private struct Browser {
             #expect(try await browser.get("/v1/session").status == 401)
             let fresh = try await Browser(client)
             #expect(try await fresh.get("/v1/session").json?["tenantId"]?.text == "\(tenant)")
+        }
+    }
+
+    @Test(.proves("F1"), arguments: SessionEnd.allCases)
+    func `ends the streams that it began, however it ends`(_ end: SessionEnd) async throws {
+        try await Served.with { served in
+            let (tenant, client) = try await served.tenant([.read, .admin])
+            let browser = try await Browser(client)
+            let other = try await Browser(client)
+            let stream = try await EventStreamClient.open(
+                served.client.port, key: nil, cookie: browser.cookie)
+            let kept = try await EventStreamClient.open(
+                served.client.port, key: nil, cookie: other.cookie)
+            #expect(stream.answer.status == 200)
+            served.plane.buffer.note(.health(tenant, "before"))
+            #expect(try await stream.next()?.json?["sandboxId"]?.text == "before")
+            let begin = MonotonicInstant.now
+            switch end {
+            case .signOut:
+                #expect(try await browser.change("DELETE", "/v1/session").status == 204)
+            case .time, .idleness:
+                // As an instance sees it whose last look-up is a minute old. The first session is the browser's.
+                try Session(Conninfo(url: served.plane.url)).run(
+                    """
+                    UPDATE session SET \(end.change)
+                    WHERE  created_at = (SELECT min(created_at) FROM session)
+                    """)
+                await served.plane.keys.sessions.forget()
+            }
+            let last = try await stream.next(within: .seconds(10))
+            #expect(last?.event == "end" && last?.json?["reason"]?.text == "unauthorized")
+            #expect(try await stream.next(within: .seconds(10)) == nil)
+            // The check is each second, and a busy machine late.
+            #expect(begin.duration(to: .now) < .seconds(5))
+            #expect(try await browser.get("/v1/session").status == 401)
+            served.plane.buffer.note(.health(tenant, "after"))
+            _ = try await kept.next()
+            #expect(try await kept.next()?.json?["sandboxId"]?.text == "after")
+        }
+    }
+
+    @Test func `is not used by a stream that nobody looks at`() async throws {
+        try await Served.with { served in
+            let (tenant, client) = try await served.tenant()
+            let browser = try await Browser(client)
+            let token = try #require(SessionToken(String(browser.cookie.split(separator: "=")[1])))
+            let database = try Session(Conninfo(url: served.plane.url))
+            let sessions = served.plane.keys.sessions
+            let was = "extract(epoch FROM now() - seen_at) > 1000"
+            try database.run("UPDATE session SET seen_at = now() - interval '20 minutes'")
+            #expect(try await sessions.goesOn(token, of: tenant))
+            #expect(try await sessions.goesOn(token, of: tenant))
+            #expect(try database.execute("SELECT \(was) FROM session").only().bool(0))
+            // A call uses it, though it is remembered by then.
+            #expect(try await browser.get("/v1/session").status == 200)
+            #expect(try !database.execute("SELECT \(was) FROM session").only().bool(0))
         }
     }
 

@@ -62,6 +62,53 @@ private struct Probe: Job {
         }
     }
 
+    @Test(.proves("H6", "F2"))
+    func `runs a job sooner when hinted, but not again at once`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let count = Mutex(0)
+            let job = Probe { count.withLock { $0 += 1 } }
+            let (one, two) = (Self.scheduler(plane, job, "one"), Self.scheduler(plane, job, "two"))
+            #expect(await one.runIfDue(job))
+            #expect(await one.runIfDue(job) == false)
+            // On whichever instance the hint comes; half a second after its end at the earliest.
+            #expect(await two.runEarly(job) == false)
+            func age(_ change: String) async throws {
+                _ = try await plane.reads.execute(
+                    Statement("probe_age \(change)", "UPDATE job SET \(change)"))
+            }
+            try await age("finished_at = finished_at - interval '2 seconds'")
+            #expect(await two.runEarly(job))
+            #expect(count.withLock { $0 } == 2)
+            // One that took long rests for longer.
+            try await age("finished_at = finished_at - interval '2 seconds', duration_ms = 1000")
+            #expect(await two.runEarly(job) == false)
+            try await age("finished_at = finished_at - interval '20 seconds'")
+            #expect(await two.runEarly(job))
+            #expect(count.withLock { $0 } == 3)
+            let state = try #require(try await plane.directory.jobs().first)
+            #expect(state.outcome == "succeeded" && state.nextRunAt > .now + .seconds(3000))
+        }
+    }
+
+    @Test(.proves("H6"))
+    func `runs a job again that was hinted at while it ran`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let count = Mutex(0)
+            let other = Self.scheduler(plane, Probe(), "two")
+            let job = Probe {
+                let number = count.withLock { $0 += 1; return $0 }
+                if number == 1 { _ = await other.runEarly(Probe()) }
+            }
+            let one = Self.scheduler(plane, job, "one")
+            #expect(await one.runIfDue(job))
+            #expect(await one.runIfDue(job))
+            #expect(await one.runIfDue(job) == false)
+            #expect(count.withLock { $0 } == 2)
+        }
+    }
+
     @Test(.proves("H6"))
     func `takes over from an owner that died, whose late report changes nothing`() async throws {
         try await Plane.with { plane in

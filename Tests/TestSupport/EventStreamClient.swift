@@ -18,20 +18,22 @@ package final class EventStreamClient: @unchecked Sendable {
     }
 
     package static func open(
-        _ port: UInt16, key: String?, _ query: String = "", after id: String? = nil,
-        receiveBuffer: Int32? = nil
+        _ port: UInt16, key: String?, cookie: String? = nil, _ query: String = "",
+        after id: String? = nil, receiveBuffer: Int32? = nil
     ) async throws -> EventStreamClient {
         try await onThread {
-            try EventStreamClient(port, key, query, after: id, receiveBuffer)
+            try EventStreamClient(port, key, cookie, query, after: id, receiveBuffer)
         }
     }
 
     private init(
-        _ port: UInt16, _ key: String?, _ query: String, after id: String?, _ buffer: Int32?
+        _ port: UInt16, _ key: String?, _ cookie: String?, _ query: String, after id: String?,
+        _ buffer: Int32?
     ) throws {
         client = try RawClient(.tcp(host: "127.0.0.1", port: port), receiveBuffer: buffer)
         var request = "GET /v1/events/stream\(query) HTTP/1.1\r\nHost: test\r\n"
         if let key { request += "Authorization: Bearer \(key)\r\n" }
+        if let cookie { request += "Cookie: \(cookie)\r\n" }
         if let id { request += "Last-Event-ID: \(id)\r\n" }
         try client.send(request + "\r\n")
         answer = try client.head()

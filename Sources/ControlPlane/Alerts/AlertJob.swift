@@ -19,7 +19,8 @@ package struct AlertJob: Job {
         package init() {}
     }
 
-    package let name = "alerts"
+    package static let name = "alerts"
+    package var name: String { Self.name }
     package var interval: Duration { settings.interval }
     private let settings: Settings
     private let tell: Tell
@@ -152,6 +153,19 @@ package struct AlertJob: Job {
             }
         }
         return String(decoding: writer.bytes, as: UTF8.self)
+    }
+}
+
+extension Event {
+    /// Whether rules may be broken by it: they are looked at then, not when their time has come. Users are hurt,
+    /// or are well again.
+    package var mayMoveAlerts: Bool {
+        switch self {
+        case .breakerMoved, .rateLimitDenied: true
+        case .creation(let event):
+            if case .criticalFailure = event.step { true } else { false }
+        default: false
+        }
     }
 }
 

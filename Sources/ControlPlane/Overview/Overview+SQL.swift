@@ -28,6 +28,7 @@ extension Statement {
             OverviewPart(name: "creations", statement: creations(whose, tenant)),
             OverviewPart(name: "sandboxes", statement: sandboxes(whose, tenant)),
             OverviewPart(name: "denials", statement: denials(whose, tenant), isBounded: false),
+            OverviewPart(name: "alerts", statement: alerts(whose, tenant)),
         ]
     }
 
@@ -166,6 +167,31 @@ extension Statement {
                          + (SELECT count(*) FROM over WHERE health = 'zombie'),
                 'regions', coalesce(regions.json, '[]'), 'troubled', coalesce(troubled.json, '[]'))::text
             FROM states, ended, regions, troubled
+            """)
+    }
+
+    /// Alerts that fire and those that may, the worst first.
+    private static func alerts(_ whose: String, _ tenant: String) -> Statement {
+        Statement(
+            "overview_alerts_\(whose)",
+            """
+            WITH active AS MATERIALIZED (
+                SELECT * FROM alert AS a WHERE a.tenant_id \(tenant) AND a.state <> 'resolved' LIMIT $1),
+            listed AS (
+                SELECT *, row_number() OVER (
+                           ORDER BY state = 'firing' DESC,
+                                    array_position(ARRAY['critical', 'warning', 'info'], severity),
+                                    coalesce(fired_at, started_at) DESC, id) AS place
+                FROM   active)
+            SELECT json_build_object(
+                'firing', count(*) FILTER (WHERE state = 'firing'),
+                'pending', count(*) FILTER (WHERE state = 'pending'),
+                'items', coalesce(json_agg(json_build_object(
+                    'tenantId', tenant_id, 'id', id, 'rule', rule, 'severity', severity, 'state', state,
+                    'labels', labels, 'since', \(time("coalesce(fired_at, started_at)")),
+                    'silenced', silenced, 'acknowledged', acknowledged_at IS NOT NULL)
+                    ORDER BY place) FILTER (WHERE place <= 50), '[]'))::text
+            FROM listed
             """)
     }
 

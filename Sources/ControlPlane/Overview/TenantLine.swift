@@ -14,6 +14,8 @@ package struct TenantLine: Sendable {
     package let failedLately: Int64
     /// Calls that a limit refused.
     package let deniedCalls: Int64
+    /// Alerts that fire now.
+    package let firingAlerts: Int64
 
     init(_ row: Row) throws(PostgresError) {
         tenant = Tenant.ID(try row.uuid("id"))
@@ -25,6 +27,7 @@ package struct TenantLine: Sendable {
         failed = try row.int64("failed")
         failedLately = try row.int64("failed_5m")
         deniedCalls = try row.int64("denied_calls")
+        firingAlerts = try row.int64("firing_alerts")
     }
 }
 
@@ -51,7 +54,7 @@ extension Statement {
         """
         SELECT t.id, t.name, t.suspended_at, t.deleted_at, live.n AS live,
                requests.succeeded + tries.succeeded AS succeeded, requests.failed + tries.failed AS failed,
-               requests.failed_5m + tries.failed_5m AS failed_5m, denied.calls AS denied_calls
+               requests.failed_5m + tries.failed_5m AS failed_5m, denied.calls AS denied_calls, alerts.firing AS firing_alerts
         FROM   tenant AS t
         CROSS  JOIN LATERAL (
             SELECT count(*) AS n
@@ -74,6 +77,9 @@ extension Statement {
         CROSS  JOIN LATERAL (
             SELECT coalesce(sum(m.denied_calls), 0)::bigint AS calls FROM usage_minute AS m
             WHERE  m.tenant_id = t.id AND m.at > now() - interval '1 hour') AS denied
+        CROSS  JOIN LATERAL (
+            SELECT count(*) AS firing
+            FROM  (SELECT FROM alert AS a WHERE a.tenant_id = t.id AND a.state = 'firing' LIMIT $3) AS a) AS alerts
         WHERE  t.id > $1 ORDER BY t.id LIMIT $2
         """)
 }

@@ -79,6 +79,20 @@ extension Statement {
         WHERE  name = $1 AND epoch = $2
         RETURNING duration_ms
         """)
+    /// Makes a job due, if its last run is over for so long: $2 ms, and $3 times what it took, so that hints
+    /// cost a small share of a connection however many come. One that runs is due again after that. No row: too
+    /// early.
+    static let jobHurry = Statement(
+        "job_hurry",
+        """
+        UPDATE job
+        SET    next_run_at = CASE WHEN holder IS NULL THEN least(next_run_at, clock_timestamp())
+                             ELSE clock_timestamp() END
+        WHERE  name = $1
+        AND   (holder IS NOT NULL OR finished_at IS NULL OR
+               finished_at + greatest($2, duration_ms * $3) * interval '1 millisecond' <= clock_timestamp())
+        RETURNING name
+        """)
     static let jobRunNow = Statement(
         "job_run_now",
         """

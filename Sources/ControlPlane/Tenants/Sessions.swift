@@ -37,6 +37,8 @@ package actor Sessions: LoopBound {
     private struct Known {
         let session: BrowserSession
         let forgetAt: MonotonicInstant
+        /// Until then the database need not be told that it is used.
+        var isUsedUntil: MonotonicInstant
     }
 
     private struct Question: Hashable, Sendable {
@@ -74,7 +76,7 @@ package actor Sessions: LoopBound {
     ) async throws(ControlPlaneError) -> BrowserSession {
         let hash = token.hash
         if let known = known[hash] {
-            if known.forgetAt > .now, known.session.expiresAt > .now { return known.session }
+            if known.isUsedUntil > .now, known.session.expiresAt > .now { return known.session }
         } else if let wait = failures.wait(for: address) {
             // One that is remembered goes on working from there, also when it must be looked up again.
             throw .tooManyFailures(retryAfter: wait)
@@ -91,13 +93,40 @@ package actor Sessions: LoopBound {
             failures.note(address)
             throw .badCredentials
         }
-        if before == generation && !ended.contains(hash) {
-            if known.count >= settings.capacity { known.removeAll() }
-            // An idle one must not outlive its look-up.
-            let lasts = min(settings.lookup, settings.idle / 2)
-            known[hash] = Known(session: found, forgetAt: .now.advanced(by: lasts))
-        }
+        remember(found, hash, isUsed: true, if: before)
         return found
+    }
+
+    /// Whether a session that began a stream goes on; asking is not using it, so that an open stream that nobody
+    /// looks at ends with the idle session.
+    package func goesOn(
+        _ token: SessionToken, of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) -> Bool {
+        let hash = token.hash
+        if let known = known[hash], known.forgetAt > .now {
+            return known.session.expiresAt > .now
+        }
+        let before = generation
+        let rows = try await run(
+            [(.sessionPeek, [.text(hash), .int8(settings.idle.milliseconds)])], of: tenant)
+        guard let row = rows.first else {
+            known[hash] = nil
+            return false
+        }
+        remember(try decode(row, BrowserSession.init), hash, isUsed: false, if: before)
+        return true
+    }
+
+    /// - Parameter before: the generation when it was asked for.
+    private func remember(
+        _ session: BrowserSession, _ hash: String, isUsed: Bool, if before: Int
+    ) {
+        guard before == generation, !ended.contains(hash) else { return }
+        if known.count >= settings.capacity { known.removeAll() }
+        // An idle one must not outlive its look-up.
+        let end = MonotonicInstant.now.advanced(by: min(settings.lookup, settings.idle / 2))
+        let used = isUsed ? end : known[hash]?.isUsedUntil ?? .now
+        known[hash] = Known(session: session, forgetAt: end, isUsedUntil: used)
     }
 
     /// Begins a session of a key that was just proven.
@@ -156,6 +185,12 @@ package actor Sessions: LoopBound {
         }
     }
 
+    /// All of them: each is looked up again. For tests.
+    package func forget() {
+        generation += 1
+        known.removeAll()
+    }
+
     private func forgetEnded() async {
         let began = MonotonicInstant.now
         guard !known.isEmpty else {
@@ -210,6 +245,15 @@ extension Statement {
         "sessions_find", "SELECT * FROM bw_find_sessions($1, $2, $3 * interval '1 millisecond')")
     fileprivate static let sessionsEnded = Statement(
         "sessions_ended", "SELECT hash FROM bw_ended_sessions($1 * interval '1 millisecond')")
+    /// As `bw_find_sessions`, without the mark that it is used.
+    fileprivate static let sessionPeek = Statement(
+        "session_peek",
+        """
+        SELECT created_at, expires_at FROM session
+        WHERE  tenant_id = bw_tenant() AND hash = decode($1, 'hex') AND ended_at IS NULL
+        AND    expires_at > clock_timestamp()
+        AND    seen_at > clock_timestamp() - $2 * interval '1 millisecond'
+        """)
     /// Leaves the key at most so many, the newest.
     fileprivate static let sessionMakeRoom = Statement(
         "session_make_room",

@@ -65,6 +65,16 @@ struct Service: Sendable {
         let secrets = try SecretKeys.open(settings, tell)
         let loops = try (0..<settings.loops).map { try EventLoop.start(name: "bw-loop-\($0)") }
         let hints = breakerHints(settings, database, on: loops[0])
+        let jobLoop = loops[0]
+        let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
+        // Apart from the others, which may take long: whoever is hurt waits for it.
+        let alertScheduler = Scheduler(
+            on: jobLoop, [alertJob()], pipeline: jobPipeline, instance: instance,
+            settings: settings.scheduler, tell: tell)
+        let tell: Tell = { [tell] event in
+            tell(event)
+            if event.mayMoveAlerts { alertScheduler.hint(AlertJob.name) }
+        }
         let workers = try loops.enumerated().map { index, loop in
             try Worker(
                 index, settings, database, readiness, instance, failures, loads, hints,
@@ -73,10 +83,7 @@ struct Service: Sendable {
         }
         let jobs: [any Job] = [
             CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
-            alertJob(),
         ]
-        let jobLoop = workers[0].loop
-        let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
         let scheduler = Scheduler(
             on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
@@ -91,7 +98,7 @@ struct Service: Sendable {
             settings: settings.scheduler, tell: tell)
         let page: @Sendable () async -> String = {
             await Self.metrics(
-                workers, [scheduler, fleetScheduler, checkScheduler], events.metrics(),
+                workers, [scheduler, alertScheduler, fleetScheduler, checkScheduler], events.metrics(),
                 isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
@@ -103,7 +110,8 @@ struct Service: Sendable {
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
                 sandboxes: worker.sandboxes, events: events.hub,
                 alertSender: worker.alertSender, pipeline: worker.reads,
-                jobs: (jobs + fleetJobs + checkJobs).map { JobSchedule($0) }, settings: api,
+                jobs: (jobs + alertScheduler.jobs + fleetJobs + checkJobs).map { JobSchedule($0) },
+                settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)
             return Server(
@@ -121,6 +129,7 @@ struct Service: Sendable {
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
             group.addTask(executorPreference: background) { await scheduler.run() }
+            group.addTask(executorPreference: background) { await alertScheduler.run() }
             group.addTask(executorPreference: background) { await fleetScheduler.run() }
             group.addTask(executorPreference: background) { await checkScheduler.run() }
             await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
