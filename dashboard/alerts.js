@@ -3,6 +3,8 @@ import { h, duration, number, since, panel, table, words, ask } from './ui.js';
 import { api } from './api.js';
 
 const SEVERITY = { critical: 'bad', warning: 'warn' };
+/** Of the service's own rules. */
+const UNITS = { 'breaker-open': 's', 'breaker-override': 's', 'quota-critical': '%', 'quota-warning': '%', 'critical-failures': '%' };
 const FLEET = '00000000-0000-0000-0000-000000000000';
 
 export default {
@@ -22,7 +24,8 @@ export default {
   render(context) {
     const { data } = context;
     const fleet = context.overview.scope === 'fleet';
-    const unit = (alert) => data.rules?.find((rule) => rule.name === alert.rule)?.unit;
+    // Of the fleet's rules those of tenants are not.
+    const unit = (alert) => data.rules?.find((rule) => rule.name === alert.rule)?.unit ?? UNITS[alert.rule];
     const list = [...(data.alertList || [])].sort((one, other) => rank(one) - rank(other));
     return [
       panel('Alerts', { key: 'alerts', note: 'those that fire first' }, table('Alerts', [

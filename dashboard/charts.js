@@ -114,12 +114,16 @@ export function bars(label, rows) {
 
 /** What state something was in over time. `spans`: {from, to (ms), state}. */
 export function ribbon(label, spans, from, to) {
-  const width = to - from;
+  /** From 0 to 1000. What is not closed is seen however short it was, and at the end too. */
+  const place = (span) => {
+    const [begin, end] = [Math.max(span.from, from), Math.min(span.to, to)].map((at) => ((at - from) / (to - from)) * 1000);
+    const width = Math.max(span.state === 'CLOSED' ? 1.5 : 5, end - begin);
+    return { x: Math.min(begin, 1000 - width), width };
+  };
   return h('div', { class: 'ribbon-box' },
     h('svg', { class: 'ribbon', viewBox: '0 0 1000 10', preserveAspectRatio: 'none', role: 'img', 'aria-label': label },
       spans.map((span) => h('rect', {
-        class: span.state.toLowerCase(), x: ((Math.max(span.from, from) - from) / width) * 1000, y: 0, height: 10,
-        width: Math.max(1.5, ((Math.min(span.to, to) - Math.max(span.from, from)) / width) * 1000),
+        class: span.state.toLowerCase(), ...place(span), y: 0, height: 10,
       }, h('title', { svg: true }, `${span.state} from ${hourMinute(span.from)} to ${hourMinute(span.to)}`)))),
     h('div', { class: 'axis', 'aria-hidden': 'true' }, h('span', {}, hourMinute(from)), h('span', {}, 'now')));
 }

@@ -5,7 +5,7 @@ import { api } from './api.js';
 import { sayRule, sayLabels } from './alerts.js';
 
 /** Alerts that the overview itself names. */
-const ALERTS = 6;
+const ALERTS = 4;
 
 /** What to do about each kind of failure. */
 const ADVICE = {
@@ -151,20 +151,22 @@ export function failureTable(failures, fleet, tenantName) {
 function attention(overview, tenantName) {
   const items = [];
   const whose = (id) => overview.scope !== 'fleet' ? '' : /^0+-/.test(id) ? ' · all tenants' : ` · ${tenantName(id)}`;
-  const listed = overview.alerts?.items ?? [];
-  for (const alert of listed.slice(0, ALERTS)) {
-    const firing = alert.state === 'firing';
-    const what = [firing ? alert.severity : 'pending', alert.silenced && 'silenced', alert.acknowledged && 'acknowledged'].filter(Boolean).join(', ');
-    items.push(h('li', { 'data-key': `a${alert.id}`, class: firing && alert.severity === 'critical' ? 'bad' : null },
-      h('a', { href: '#/alerts' }, h('span', { class: `chip ${firing && alert.severity === 'critical' ? 'bad' : 'warn'}` }, what), sayRule(alert.rule)),
-      h('span', { class: 'note' }, [sayLabels(alert.labels), ' '], since(alert.since), whose(alert.tenantId))));
-  }
-  const more = (overview.alerts?.firing ?? 0) + (overview.alerts?.pending ?? 0) - Math.min(listed.length, ALERTS);
-  if (more > 0) items.push(h('li', { 'data-key': 'more-alerts' }, h('a', { href: '#/alerts' }, `and ${plural(more, 'alert')} more`)));
   for (const breaker of overview.breakers.filter((one) => one.state !== 'CLOSED' || one.override).slice(0, 8)) {
     items.push(h('li', { 'data-key': `b${breaker.tenantId}${breaker.id}` }, h('a', { href: '#/breakers' }, stateMark(breaker.state, breaker.override), `${breaker.name} ${breaker.region} ${breaker.operationClass}`),
       h('span', { class: 'note' }, breaker.state === 'OPEN' && breaker.openUntil ? ['tests ', until(breaker.openUntil, 'with the next call')] : breaker.state === 'HALF_OPEN' ? plural(breaker.probesOut, 'probe') + ' out' : '', whose(breaker.tenantId))));
   }
+  const listed = overview.alerts?.items ?? [];
+  for (const alert of listed.slice(0, ALERTS)) {
+    const firing = alert.state === 'firing';
+    const { windowS, ...labels } = alert.labels;
+    const of = sayLabels(labels);
+    const what = [firing ? alert.severity : 'pending', alert.silenced && 'silenced', alert.inhibited && 'inhibited', alert.acknowledged && 'acknowledged'].filter(Boolean).join(', ');
+    items.push(h('li', { 'data-key': `a${alert.id}`, class: firing && alert.severity === 'critical' ? 'bad' : null },
+      h('a', { href: '#/alerts' }, h('span', { class: `chip ${firing && alert.severity === 'critical' ? 'bad' : 'warn'}` }, what), sayRule(alert.rule)),
+      h('span', { class: 'note' }, of && `${of} · `, since(alert.since), whose(alert.tenantId))));
+  }
+  const more = (overview.alerts?.firing ?? 0) + (overview.alerts?.pending ?? 0) - Math.min(listed.length, ALERTS);
+  if (more > 0) items.push(h('li', { 'data-key': 'more-alerts' }, h('a', { href: '#/alerts' }, `and ${plural(more, 'alert')} more`)));
   for (const sandbox of overview.sandboxes.troubled.slice(0, 8)) {
     const what = sandbox.health === 'zombie' ? 'zombie' : words(sandbox.state);
     items.push(h('li', { 'data-key': `s${sandbox.id}` }, h('a', { href: `#/sandboxes?id=${sandbox.id}&of=${sandbox.tenantId}` }, h('span', { class: 'chip warn' }, what), `sandbox …${sandbox.id.slice(-8)}`),

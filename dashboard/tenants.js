@@ -25,9 +25,9 @@ export default {
       context.isOperator && panel('Tenants', { key: 'tenants', note: context.moreTenants ? 'the first 200' : 'of the last hour' }, table('Tenants', [
         { name: 'Tenant', head: true, cell: (row) => [h('button', { type: 'button', class: 'link', 'data-act': 'choose', 'data-id': row.tenantId }, row.name), row.suspendedAt && h('span', { class: 'chip warn' }, row.deletedAt ? 'being deleted' : 'suspended')] },
         { name: 'Failed, 5 min', numeric: true, cell: (row) => row.failed5m ? h('b', { class: 'failed' }, number(row.failed5m)) : '0' },
-        { name: 'Succeeded', numeric: true, cell: (row) => row.succeeded + row.failed ? percent(row.succeeded / (row.succeeded + row.failed)) : '–' },
+        { name: 'Succeeded', numeric: true, wide: true, cell: (row) => row.succeeded + row.failed ? percent(row.succeeded / (row.succeeded + row.failed)) : '–' },
         { name: 'Requests', numeric: true, wide: true, cell: (row) => number(row.succeeded + row.failed) },
-        { name: 'Live sandboxes', numeric: true, cell: (row) => number(row.liveSandboxes) },
+        { name: 'Live sandboxes', numeric: true, wide: true, cell: (row) => number(row.liveSandboxes) },
         { name: 'Refused', numeric: true, wide: true, cell: (row) => number(row.deniedCalls) },
         { name: 'Open breakers', numeric: true, cell: (row) => row.openBreakers ? h('span', { class: 'chip bad' }, number(row.openBreakers)) : '0' },
         { name: 'Alerts', numeric: true, cell: (row) => row.firingAlerts ? h('span', { class: 'chip warn' }, number(row.firingAlerts)) : '0' },

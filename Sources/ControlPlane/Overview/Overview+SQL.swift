@@ -179,7 +179,7 @@ extension Statement {
                 SELECT * FROM alert AS a WHERE a.tenant_id \(tenant) AND a.state <> 'resolved' LIMIT $1),
             listed AS (
                 SELECT *, row_number() OVER (
-                           ORDER BY state = 'firing' DESC,
+                           ORDER BY state = 'firing' DESC, silenced OR inhibited,
                                     array_position(ARRAY['critical', 'warning', 'info'], severity),
                                     coalesce(fired_at, started_at) DESC, id) AS place
                 FROM   active)
@@ -189,7 +189,7 @@ extension Statement {
                 'items', coalesce(json_agg(json_build_object(
                     'tenantId', tenant_id, 'id', id, 'rule', rule, 'severity', severity, 'state', state,
                     'labels', labels, 'since', \(time("coalesce(fired_at, started_at)")),
-                    'silenced', silenced, 'acknowledged', acknowledged_at IS NOT NULL)
+                    'silenced', silenced, 'inhibited', inhibited, 'acknowledged', acknowledged_at IS NOT NULL)
                     ORDER BY place) FILTER (WHERE place <= 50), '[]'))::text
             FROM listed
             """)
