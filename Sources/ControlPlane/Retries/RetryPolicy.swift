@@ -2,8 +2,9 @@ internal import IO
 
 /// When a failed call is tried again: pure, in whole milliseconds.
 ///
-/// Wait after try n = the n-th value of the kind's list (the last one repeats), times the jitter, and
-/// never less than the provider asks for. `docs/errors.md` says which kind follows which list.
+/// Wait after try n = the n-th value of the kind's list (the last one repeats) or what the provider asks
+/// for, if that is longer; spread by the jitter, but not to less than was asked for, nor past the
+/// deadline. `docs/errors.md` says which kind follows which list.
 package struct RetryPolicy: Hashable, Sendable {
     package struct Settings: Hashable, Sendable {
         /// Tries in all, the first one included.
@@ -13,7 +14,8 @@ package struct RetryPolicy: Hashable, Sendable {
         package var unknown = [2000, 4000, 8000, 15_000]
         package var rateLimit = [30_000]
         package var capacity = [2000, 4000, 8000, 15_000]
-        /// By how much a wait is spread, in percent: up and down, for rate limits upwards only.
+        /// By how much a wait is spread, in percent: up and down, for rate limits upwards only; as far
+        /// as it fits before the deadline.
         package var jitterPercent = 20
         /// A longer wait is not slept: the caller is told instead.
         package var maxWait: Duration = .seconds(120)
@@ -37,9 +39,9 @@ package struct RetryPolicy: Hashable, Sendable {
         case permanent
         /// All tries are used up.
         case attempts
-        /// The wait would overrun the deadline.
+        /// Even the shortest wait would overrun the deadline.
         case deadline
-        /// The wait is longer than `retry.maxWaitS`.
+        /// Even the shortest wait is longer than `retry.maxWaitS`.
         case tooLong = "too_long"
         /// Too much of the tenant's or provider's traffic is retries already.
         case budget
@@ -63,6 +65,9 @@ package struct RetryPolicy: Hashable, Sendable {
 
     package init(_ settings: Settings = Settings()) { self.settings = settings }
 
+    /// Whether there is another try is never a matter of luck: the jitter draws from those of its waits
+    /// that fit before the deadline and into `retry.maxWaitS`, and only if none does it says stop.
+    ///
     /// - Parameters:
     ///   - attempt: the number of the try that failed, from 1.
     ///   - maxAttempts: of the request, if it names any.
@@ -71,45 +76,46 @@ package struct RetryPolicy: Hashable, Sendable {
         on error: Classification, attempt: Int, maxAttempts: Int? = nil, remaining: Duration?,
         using random: inout some RandomNumberGenerator
     ) -> Verdict {
-        guard
-            let wait = wait(
-                error.schedule, attempt: attempt, retryAfter: error.retryAfter, using: &random)
+        guard let waits = waits(error.schedule, attempt: attempt, retryAfter: error.retryAfter)
         else { return .stop(.permanent, retryAfter: nil) }
-        let most = min(maxAttempts ?? settings.maxAttempts, Self.mostAttempts)
-        if attempt >= most { return .stop(.attempts, retryAfter: wait) }
-        if wait > settings.maxWait { return .stop(.tooLong, retryAfter: wait) }
-        if let remaining, wait + settings.minTry > remaining {
-            return .stop(.deadline, retryAfter: wait)
+        let shortest = Duration.milliseconds(waits.lowerBound)
+        let room = remaining.map { $0 - settings.minTry } ?? settings.maxWait
+        let stop: Stop
+        if attempt >= min(maxAttempts ?? settings.maxAttempts, Self.mostAttempts) {
+            stop = .attempts
+        } else if shortest > settings.maxWait {
+            stop = .tooLong
+        } else if shortest > room {
+            stop = .deadline
+        } else {
+            let longest = min(room, settings.maxWait).milliseconds
+            let fitting = waits.lowerBound...min(waits.upperBound, longest)
+            return .retry(after: .milliseconds(Int64.random(in: fitting, using: &random)))
         }
-        return .retry(after: wait)
+        return .stop(stop, retryAfter: .milliseconds(Int64.random(in: waits, using: &random)))
     }
 
-    /// The wait after try `attempt`; nil: never again.
-    func wait(
-        _ schedule: RetrySchedule, attempt: Int, retryAfter: Duration?,
-        using random: inout some RandomNumberGenerator
-    ) -> Duration? {
-        let waits: [Int]
+    /// What the jitter may make of the wait after try `attempt`, in milliseconds, whole ones, each as
+    /// likely as the others; nil: never again.
+    package func waits(
+        _ schedule: RetrySchedule, attempt: Int, retryAfter: Duration?
+    ) -> ClosedRange<Int64>? {
+        let list: [Int]
         switch schedule {
         case .never: return nil
-        case .transient: waits = settings.transient
-        case .unknown: waits = settings.unknown
-        case .rateLimit: waits = settings.rateLimit
-        case .capacity: waits = settings.capacity
+        case .transient: list = settings.transient
+        case .unknown: list = settings.unknown
+        case .rateLimit: list = settings.rateLimit
+        case .capacity: list = settings.capacity
         }
-        guard let last = waits.last else { return nil }
-        let asked = min(max(retryAfter?.milliseconds ?? 0, 0), Int64(Self.longestWait))
-        var wait = Int64(waits.indices.contains(attempt - 1) ? waits[attempt - 1] : last)
-        wait = min(max(wait, 0), Int64(Self.longestWait))
-        let spread = Int64(settings.jitterPercent)
-        if schedule == .rateLimit {
-            wait = max(wait, asked)
-            // Who waits for the same window should not all come back in its first millisecond.
-            wait += wait * Int64.random(in: 0...spread, using: &random) / 100
-        } else {
-            wait += wait * Int64.random(in: -spread...spread, using: &random) / 100
-            wait = max(wait, asked)
-        }
-        return .milliseconds(wait)
+        guard let last = list.last else { return nil }
+        let longest = Int64(Self.longestWait)
+        let asked = min(max(retryAfter?.milliseconds ?? 0, 0), longest)
+        let own = Int64(list.indices.contains(attempt - 1) ? list[attempt - 1] : last)
+        let wait = max(min(own, longest), asked)
+        let spread = wait * Int64(settings.jitterPercent) / 100
+        // Who waits for the same window should not all come back in its first millisecond, nor before.
+        let shortest = schedule == .rateLimit ? wait : max(wait - spread, asked)
+        return shortest...(wait + spread)
     }
 }
