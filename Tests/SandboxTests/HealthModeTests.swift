@@ -46,6 +46,28 @@ import Testing
         }
     }
 
+    @Test(.proves("D2")) func `accuses none that its tenant ended meanwhile`() async throws {
+        try await Fleet.with(
+            faults: `A health check`.zombie(.commandsHang), settings: .checking(within: .seconds(1))
+        ) { fleet in
+            let ended = try await fleet.creations.create(fleet.order(healthCheck: .warn)).get()
+            let store = fleet.creations.store
+            _ = try await store.move(
+                ended.sandbox.id, of: fleet.tenant, to: .stopping, why: .killed, from: [.running])
+            // This one began to be looked at after it.
+            let other = try await fleet.creations.create(fleet.order(healthCheck: .warn)).get()
+            try await eventually {
+                try await store.sandbox(other.sandbox.id, of: fleet.tenant).health == .zombie
+            }
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(Self.names(fleet).count { $0 == "sandbox_health_check_failed" } == 1)
+            let row = try await store.sandbox(ended.sandbox.id, of: fleet.tenant)
+            #expect(row.health == .unknown)
+            let moves = try await store.history(of: row.id, tenant: fleet.tenant)
+            #expect(!moves.contains { $0.reason == "health_check" })
+        }
+    }
+
     @Test(.proves("D2", "F1")) func `tells of a good one with warn`() async throws {
         try await Fleet.with { fleet in
             let made = try await fleet.creations.create(fleet.order(healthCheck: .warn)).get()

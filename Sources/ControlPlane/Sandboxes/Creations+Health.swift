@@ -17,8 +17,9 @@ extension Creations {
             later { await self.look(at: made, order) }
             return .success(made.sandbox)
         }
-        let check = await look(
+        let check = await checked(
             made, order, within: max(clock.now.duration(to: job.deadline), .zero))
+        noteCheck(check, of: made, order)
         var facts = SandboxFacts()
         facts.health = check.health
         facts.detail = check.words
@@ -77,25 +78,33 @@ extension Creations {
 
     /// A look at one that is its caller's already: into its history and the log.
     private func look(at made: Made, _ order: CreationOrder) async {
-        let check = await look(made, order, within: nil)
+        let check = await checked(made, order, within: nil)
+        // One that its tenant has ended or paused meanwhile does not answer, and is accused of nothing.
+        if check.verdict == .zombie,
+            (try? await store.sandbox(made.sandbox.id, of: order.tenant))?.state != .running
+        {
+            return
+        }
+        noteCheck(check, of: made, order)
         // What says nothing is no part of its story.
         guard check.verdict != .unknown else { return }
         _ = try? await store.checked(made.sandbox.id, of: order.tenant, check)
     }
 
-    private func look(
+    private func checked(
         _ made: Made, _ order: CreationOrder, within limit: Duration?
     ) async -> HealthCheck {
-        let check: HealthCheck
-        if let place = DataPlaneAddress(
-            made.answer, domain: made.sandbox.domain, at: order.target.endpoint)
-        {
-            check = await health.check(place, within: limit)
-        } else {
-            check = HealthCheck(
+        guard
+            let place = DataPlaneAddress(
+                made.answer, domain: made.sandbox.domain, at: order.target.endpoint)
+        else {
+            return HealthCheck(
                 .unknown, "nothing says where its data plane is", tries: 0, took: .zero)
         }
+        return await health.check(place, within: limit)
+    }
+
+    private func noteCheck(_ check: HealthCheck, of made: Made, _ order: CreationOrder) {
         tell(.healthChecked(HealthCheckEvent(check, of: made.sandbox, traceID: order.traceID)))
-        return check
     }
 }

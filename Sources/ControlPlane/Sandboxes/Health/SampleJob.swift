@@ -55,6 +55,12 @@ package struct SandboxSampleJob: Job {
 
     private func look(at row: Sandbox) async -> HealthCheck.Verdict {
         guard let check = await check(row) else { return .unknown }
+        // One that its tenant has ended or paused meanwhile is accused of nothing.
+        if check.verdict == .zombie,
+            (try? await creations.store.sandbox(row.id, of: row.tenant))?.state != .running
+        {
+            return .unknown
+        }
         if check.verdict == .zombie || check.health.map({ $0 != row.health }) == true {
             tell(.healthChecked(HealthCheckEvent(check, of: row)))
         }
