@@ -31,10 +31,12 @@ private struct Probe: Job {
     }
 
     private static func scheduler(
-        _ plane: Plane, _ job: Probe, _ name: String, lease: Duration = .seconds(30)
+        _ plane: Plane, _ job: Probe, _ name: String, lease: Duration = .seconds(30),
+        hintSpacing: Duration = .milliseconds(500)
     ) -> Scheduler {
         var settings = Scheduler.Settings()
         settings.lease = lease
+        settings.hintSpacing = hintSpacing
         return Scheduler(
             on: plane.loop, [job], pipeline: plane.reads, instance: name, settings: settings,
             tell: { _ in })
@@ -68,22 +70,25 @@ private struct Probe: Job {
             try await Self.register(plane)
             let count = Mutex(0)
             let job = Probe { count.withLock { $0 += 1 } }
-            let (one, two) = (Self.scheduler(plane, job, "one"), Self.scheduler(plane, job, "two"))
+            func scheduler(_ name: String) -> Scheduler {
+                Self.scheduler(plane, job, name, hintSpacing: .seconds(60))
+            }
+            let (one, two) = (scheduler("one"), scheduler("two"))
             #expect(await one.runIfDue(job))
             #expect(await one.runIfDue(job) == false)
-            // On whichever instance the hint comes; half a second after its end at the earliest.
+            // On whichever instance the hint comes; so long after its end at the earliest.
             #expect(await two.runEarly(job) == false)
             func age(_ change: String) async throws {
                 _ = try await plane.reads.execute(
                     Statement("probe_age \(change)", "UPDATE job SET \(change)"))
             }
-            try await age("finished_at = finished_at - interval '2 seconds'")
+            try await age("finished_at = finished_at - interval '61 seconds'")
             #expect(await two.runEarly(job))
             #expect(count.withLock { $0 } == 2)
             // One that took long rests for longer.
-            try await age("finished_at = finished_at - interval '2 seconds', duration_ms = 1000")
+            try await age("finished_at = finished_at - interval '61 seconds', duration_ms = 10000")
             #expect(await two.runEarly(job) == false)
-            try await age("finished_at = finished_at - interval '20 seconds'")
+            try await age("finished_at = finished_at - interval '200 seconds'")
             #expect(await two.runEarly(job))
             #expect(count.withLock { $0 } == 3)
             let state = try #require(try await plane.directory.jobs().first)

@@ -45,7 +45,8 @@ import Testing
                 seen.append(message.data)
             }
             #expect(seen == all)
-            #expect(seen.count > 90)
+            // Eight in each turn but the three whose stream the kill may have broken.
+            #expect(seen.count >= 9 * 8)
             try await second.stop()
             #expect(try await last.next() == nil)
             try await first.stop()
