@@ -117,6 +117,8 @@ package actor EventHub: LoopBound {
             listener.wake.reset()
             listener.wakeAt = .now.advanced(by: limit)
             await withTaskCancellationHandler {
+                // Naming the loop makes the closure this actor's. One that does not would wait elsewhere.
+                loop.checkIsolated()
                 await listener.wake.wait()
             } onCancel: {
                 loop.execute { listener.wake.resume(()) }
