@@ -83,9 +83,10 @@ struct ServerChecks {
         return .ok("database.locks", found)
     }
 
-    /// Of each loop those that decide and one that reads, one of the jobs, one to migrate.
+    /// Of each loop those that decide, one that reads and one of the creations; one of the jobs, of the events
+    /// and of the breakers' hints each, one to migrate.
     private func connections(_ row: Row) throws(PostgresError) -> Finding {
-        let each = settings.loops * (settings.ledger.connections + 1) + 2
+        let each = settings.loops * (settings.ledger.connections + 2) + 4
         let instances = try row.int(10)
         let free = try row.int(6) - (try row.int(7)) - (try row.int(9)) + 2  // these two end
         let needed = max(0, max(1, instances) * each - (try row.int(11)))

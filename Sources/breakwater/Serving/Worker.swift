@@ -11,6 +11,8 @@ struct Worker: Sendable {
     let loop: EventLoop
     let writes: [Pipeline]
     let reads: Pipeline
+    /// Of what creations write, so that their commits wait for no others.
+    let creating: Pipeline
     let keys: KeyCache
     let ledger: Ledger
     let breakers: Breakers
@@ -45,6 +47,7 @@ struct Worker: Sendable {
         }
         writes = (1...settings.ledger.connections).map { pipeline("writes \($0)") }
         reads = pipeline("reads")
+        creating = pipeline("creations")
         keys = KeyCache(
             on: loop, pipeline: reads, settings: settings.keys, failures: failures, loads: loads)
         ledger = Ledger(
@@ -66,7 +69,7 @@ struct Worker: Sendable {
             settings: settings.attempts, refusals: refusals, tell: tell)
         outbound = try HTTPClient(on: loop, settings.outbound)
         creations = Creations(
-            on: loop, pipeline: reads, instance: instance,
+            on: loop, pipeline: creating, instance: instance,
             providers: SandboxProviders(on: loop, outbound), ledger: ledger, breakers: breakers,
             budget: budget, budgets: budgets, retries: retries, classifier: classifier,
             settings: settings.creations, refusals: refusals, tell: tell)
@@ -116,7 +119,7 @@ struct Worker: Sendable {
     /// Serves until the server was drained, then closes what is behind it. On the loop.
     func run(_ server: Server, _ tell: @escaping Tell) async {
         await withDiscardingTaskGroup { group in
-            for pipeline in writes + [reads] {
+            for pipeline in writes + [reads, creating] {
                 group.addTask(executorPreference: loop) { await pipeline.run() }
             }
             group.addTask(executorPreference: loop) { await keys.run() }
@@ -139,7 +142,7 @@ struct Worker: Sendable {
             await attempts.flush()
             await refusals.flush()
             await outbound.close()
-            for pipeline in writes + [reads] { await pipeline.close() }
+            for pipeline in writes + [reads, creating] { await pipeline.close() }
             group.cancelAll()
         }
     }
