@@ -61,7 +61,7 @@ package actor Creations: LoopBound {
     var deployment: String?
     let pipeline: Pipeline
     /// What creations of one turn write goes together.
-    private let plans: Batcher<PlannedTry, SandboxStore.PlanResult>
+    let plans: Batcher<PlannedTry, SandboxStore.PlanResult>
     let takes: Batcher<MadeSandbox, SandboxStore.MadeResult>
     let lives: Batcher<GivenLife, Result<Void, ControlPlaneError>>
     package internal(set) var counters = Counters()
@@ -406,81 +406,9 @@ package actor Creations: LoopBound {
         return try end.get()
     }
 
-    /// Waits for the account's turn, if that comes before the deadline.
-    private func takePlace(_ job: Job, _ id: UUID) async throws(TryError) {
-        let account = job.order.target.account
-        while true {
-            let left = clock.now.duration(to: job.deadline)
-            let answer: CreationBudget.Answer
-            do throws(ControlPlaneError) {
-                answer = try await budget.take(
-                    account, lease: id,
-                    for: (job.order.call ?? settings.call) + Attempts.Settings.leaseMargin)
-            } catch {
-                job.fault = error
-                throw .refused(.cancelled, retryAfter: nil)
-            }
-            guard case .wait(let wait, _) = answer else { return }
-            guard wait < left else { throw .refused(.throttled, retryAfter: wait) }
-            do throws(CancellationError) { try await clock.sleep(for: wait) } catch {
-                throw .cancelled
-            }
-        }
-    }
-
-    /// Before the try is recorded, so that a refusal costs nothing; `plan` looks again, in the transaction
-    /// that takes the room.
-    private func lookForRoom(_ job: Job) async throws(TryError) {
-        guard let most = job.order.maxLive else { return }
-        do throws(ControlPlaneError) {
-            try await store.hasRoom(for: most, of: job.order.tenant)
-        } catch {
-            job.fault = error
-            throw .refused(.cancelled, retryAfter: nil)
-        }
-    }
-
-    private func plan(
-        _ job: Job, _ id: UUID, _ template: String?
-    ) async throws(TryError) -> Sandbox {
-        do throws(ControlPlaneError) {
-            let left = max(clock.now.duration(to: job.deadline), .zero)
-            let planned = PlannedTry(
-                job.plan(deadline: left), id: id, attempt: job.attempts + 1, template: template,
-                remembering: job.order.idempotency, most: job.order.maxLive)
-            let answer: SandboxStore.PlanResult
-            do throws(PostgresError) { answer = try await plans(planned) } catch {
-                throw ControlPlaneError.postgres(error)
-            }
-            return try answer.get()
-        } catch {
-            job.fault = error
-            throw .refused(.cancelled, retryAfter: nil)
-        }
-    }
-
-    private func record(_ job: Job) async throws(TryError) {
-        do throws(ControlPlaneError) {
-            let verdict = try await ledger.decide(
-                Ask(Settings.operation), for: job.order.tenant)
-            guard case .denied(let wait) = verdict.outcome else { return }
-            job.denial = verdict
-            throw ControlPlaneError.conflict(wait.map { "\($0.milliseconds)" } ?? "")
-        } catch {
-            if job.denial == nil { job.fault = error }
-            throw .refused(
-                job.denial == nil ? .cancelled : .quota, retryAfter: job.denial?.retryAfter)
-        }
-    }
-
     /// Where a value goes from one task to another, both on the loop.
     private final class Handover<Value: Sendable>: @unchecked Sendable {
         // Unchecked: touched on the loop alone.
         let waiter = Waiter<Value>()
     }
-}
-
-extension Verdict {
-    /// Of a denial: when the call would fit.
-    var retryAfter: Duration? { if case .denied(let wait) = outcome { wait } else { nil } }
 }

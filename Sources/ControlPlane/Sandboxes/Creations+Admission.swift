@@ -1,0 +1,78 @@
+internal import IO
+internal import Postgres
+
+/// What a try must be given before the provider hears of it, in this order: a place in the account's budget, room
+/// in the tenant's own cap, its record, its intent.
+extension Creations {
+    /// Waits for the account's turn, if that comes before the deadline.
+    func takePlace(_ job: Job, _ id: UUID) async throws(TryError) {
+        let account = job.order.target.account
+        while true {
+            let left = clock.now.duration(to: job.deadline)
+            let answer: CreationBudget.Answer
+            do throws(ControlPlaneError) {
+                answer = try await budget.take(
+                    account, lease: id,
+                    for: (job.order.call ?? settings.call) + Attempts.Settings.leaseMargin)
+            } catch {
+                job.fault = error
+                throw .refused(.cancelled, retryAfter: nil)
+            }
+            guard case .wait(let wait, _) = answer else { return }
+            guard wait < left else { throw .refused(.throttled, retryAfter: wait) }
+            do throws(CancellationError) { try await clock.sleep(for: wait) } catch {
+                throw .cancelled
+            }
+        }
+    }
+
+    /// Before the try is recorded, so that a refusal costs nothing; `plan` looks again, in the transaction
+    /// that takes the room.
+    func lookForRoom(_ job: Job) async throws(TryError) {
+        guard let most = job.order.maxLive else { return }
+        do throws(ControlPlaneError) {
+            try await store.hasRoom(for: most, of: job.order.tenant)
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+    }
+
+    func plan(
+        _ job: Job, _ id: UUID, _ template: String?
+    ) async throws(TryError) -> Sandbox {
+        do throws(ControlPlaneError) {
+            let left = max(clock.now.duration(to: job.deadline), .zero)
+            let planned = PlannedTry(
+                job.plan(deadline: left), id: id, attempt: job.attempts + 1, template: template,
+                remembering: job.order.idempotency, most: job.order.maxLive)
+            let answer: SandboxStore.PlanResult
+            do throws(PostgresError) { answer = try await plans(planned) } catch {
+                throw ControlPlaneError.postgres(error)
+            }
+            return try answer.get()
+        } catch {
+            job.fault = error
+            throw .refused(.cancelled, retryAfter: nil)
+        }
+    }
+
+    func record(_ job: Job) async throws(TryError) {
+        do throws(ControlPlaneError) {
+            let verdict = try await ledger.decide(
+                Ask(Settings.operation), for: job.order.tenant)
+            guard case .denied(let wait) = verdict.outcome else { return }
+            job.denial = verdict
+            throw ControlPlaneError.conflict(wait.map { "\($0.milliseconds)" } ?? "")
+        } catch {
+            if job.denial == nil { job.fault = error }
+            throw .refused(
+                job.denial == nil ? .cancelled : .quota, retryAfter: job.denial?.retryAfter)
+        }
+    }
+}
+
+extension Verdict {
+    /// Of a denial: when the call would fit.
+    var retryAfter: Duration? { if case .denied(let wait) = outcome { wait } else { nil } }
+}
