@@ -37,6 +37,8 @@ import Synchronization
     /// When the first timer is due.
     private nonisolated(unsafe) var firstDue = MonotonicInstant.distantFuture
     private nonisolated(unsafe) var endOfTurn: [() -> Void] = []
+    /// Put here by the loop itself, which is awake: they need neither the inbox nor a wake-up.
+    private nonisolated(unsafe) var ownActions: [@Sendable () -> Void] = []
 
     /// Starts a loop on a thread of its own.
     ///
@@ -118,16 +120,20 @@ import Synchronization
         unsafe swap(&queue, &jobs)
     }
 
-    /// Runs `action` on the loop's thread, from any thread.
+    /// Runs `action` on the loop's thread, from any thread; never before this returns.
     package nonisolated func execute(_ action: @escaping @Sendable () -> Void) {
-        post { $0.actions.append(action) }
+        if isCurrent {
+            unsafe ownActions.append(action)
+        } else {
+            post { $0.actions.append(action) }
+        }
     }
 
     private nonisolated func post(_ change: (inout Inbox) -> Void) {
         let mustWake = inbox.withLock { state in
             change(&state)
             defer { state.isArmed = true }
-            if !state.isArmed && !isCurrent { state.wakeups += 1 }
+            if !state.isArmed { state.wakeups += 1 }
             return !state.isArmed
         }
         if mustWake { wake() }
@@ -214,7 +220,9 @@ import Synchronization
         while true {
             let isStopping = takeInbox()
             runJobs()
-            if isStopping, unsafe jobs.isEmpty, unsafe endOfTurn.isEmpty { return }
+            if isStopping, unsafe jobs.isEmpty, unsafe ownActions.isEmpty,
+                unsafe endOfTurn.isEmpty
+            { return }
             let ready = unsafe epoll_wait(epoll, events, Int32(capacity), waitMilliseconds())
             if ready > 0 {
                 for index in 0..<Int(ready) { unsafe deliver(events[index]) }
@@ -242,7 +250,7 @@ import Synchronization
         return state.actions
     }
 
-    /// Runs what is queued, then the hooks, until neither leaves anything to do, or until tasks that
+    /// Runs what is queued, then the loop's own actions, then the hooks, until neither leaves anything to do, or until tasks that
     /// only feed each other have had their share: descriptors must not starve.
     private func runJobs() {
         let serial = unsafe asUnownedSerialExecutor()
@@ -258,6 +266,12 @@ import Synchronization
             }
             batch.removeAll(keepingCapacity: true)
             if unsafe !jobs.isEmpty { continue }
+            if unsafe !ownActions.isEmpty {
+                let actions = unsafe ownActions
+                unsafe ownActions = []
+                for action in actions { action() }
+                continue
+            }
             if unsafe endOfTurn.isEmpty { return }
             let hooks = unsafe endOfTurn
             unsafe endOfTurn.removeAll(keepingCapacity: true)
@@ -267,6 +281,7 @@ import Synchronization
 
     private func waitMilliseconds() -> Int32 {
         if unsafe !jobs.isEmpty { return 0 }
+        if unsafe !ownActions.isEmpty { return 0 }
         let due = unsafe firstDue
         if due == .distantFuture { return -1 }
         let wait = due.nanoseconds &- MonotonicInstant.now.nanoseconds

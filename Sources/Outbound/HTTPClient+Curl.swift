@@ -56,6 +56,13 @@ extension HTTPClient {
     func setTimer(_ milliseconds: Int) {
         if milliseconds < 0 {
             curlTimer.clear()
+        } else if milliseconds == 0 {
+            // At once: as a timer it would wait until what is ready by then has been served. Not from within
+            // libcurl's own call.
+            curlTimer.clear()
+            loop.execute { [weak self] in
+                self?.assumeIsolated { $0.drive(CURL_SOCKET_TIMEOUT, 0) }
+            }
         } else {
             curlTimer.set(.now.advanced(by: .milliseconds(milliseconds)), on: loop)
         }

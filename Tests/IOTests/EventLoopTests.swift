@@ -54,6 +54,29 @@ private actor Counter: LoopBound {
         loop.stop()
     }
 
+    @Test func `runs what it gives itself after that, in order, and at once`() async throws {
+        let loop = try EventLoop.start(name: "test")
+        let before = loop.foreignWakeups
+        let seen: [String] = await withCheckedContinuation { done in
+            loop.execute {
+                let seen = Mutex<[String]>([])
+                loop.execute { seen.withLock { $0.append("first") } }
+                loop.atEndOfTurn { seen.withLock { $0.append("hook") } }
+                loop.execute {
+                    seen.withLock { $0.append("second") }
+                    loop.execute {
+                        seen.withLock { $0.append("third") }
+                        loop.execute { done.resume(returning: seen.withLock { $0 + ["last"] }) }
+                    }
+                }
+                seen.withLock { $0.append("itself") }
+            }
+        }
+        #expect(seen == ["itself", "first", "second", "third", "last"])
+        #expect(loop.foreignWakeups - before <= 1)
+        loop.stop()
+    }
+
     @Test func `ends a sleep early when its task is cancelled`() async throws {
         let loop = try EventLoop.start(name: "test")
         let counter = Counter(on: loop)
