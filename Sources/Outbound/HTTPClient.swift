@@ -178,7 +178,18 @@ extension HTTPClient {
     /// Nobody reads that stream any more.
     func drop(_ id: Int) {
         streams[id] = nil
-        cancel(id)
+        if transfers[id]?.isLeft != true { cancel(id) }
+    }
+
+    /// Nor this one, whose rest may come.
+    func leave(_ id: Int) {
+        streams[id] = nil
+        guard let transfer = transfers[id] else { return }
+        transfer.leave(until: .now.advanced(by: .seconds(1)))
+        if transfer.deadline < deadlineTimer.deadline {
+            deadlineTimer.set(transfer.deadline, on: loop)
+        }
+        if transfer.isPaused { resume(transfer) }
     }
 
     /// Ends a call that is still in hand.
@@ -190,7 +201,11 @@ extension HTTPClient {
     private func endOverdue() {
         let now = MonotonicInstant.now
         for transfer in transfers.values.filter({ $0.deadline <= now }) {
-            finish(transfer, transfer.failure(.timedOut, "the call's deadline passed"))
+            finish(
+                transfer,
+                transfer.isLeft
+                    ? transfer.failure(.cancelled, "left by its reader")
+                    : transfer.failure(.timedOut, "the call's deadline passed"))
         }
         if let next = transfers.values.map(\.deadline).min() { deadlineTimer.set(next, on: loop) }
     }

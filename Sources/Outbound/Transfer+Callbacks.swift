@@ -165,6 +165,7 @@ extension Transfer {
             facts.isTooLarge = true
             return 0
         }
+        if isLeft { return piece.count }
         unsafe body.append(contentsOf: piece)
         if held != .max { tell() }
         return piece.count

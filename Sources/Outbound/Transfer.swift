@@ -19,7 +19,7 @@ internal import IO
     let handle: UnsafeMutableRawPointer
     /// The handle's, for looking it up; the next call's may be the same.
     var address: Int { unsafe Int(bitPattern: handle) }
-    let deadline: MonotonicInstant
+    private(set) var deadline: MonotonicInstant
     let isRepeatable: Bool
     let delivery: Delivery
     let rule: AddressRule
@@ -40,6 +40,8 @@ internal import IO
     var received = 0
     /// libcurl was told to wait until there is room.
     var isPaused = false
+    /// What still comes is thrown away.
+    private(set) var isLeft = false
     /// Set once, when libcurl has let go of it.
     private(set) var outcome: Result<Void, HTTPClient.Failure>?
     /// The one task that waits for any of the above to change.
@@ -90,6 +92,13 @@ internal import IO
     func finish(_ outcome: Result<Void, HTTPClient.Failure>) {
         self.outcome = outcome
         tell()
+    }
+
+    /// Nobody reads the rest, which has until then to come.
+    func leave(until end: MonotonicInstant) {
+        isLeft = true
+        deadline = min(deadline, end)
+        body = []
     }
 
     /// What has come and was not taken yet. Go on with libcurl if `isPaused` says so.

@@ -1,3 +1,4 @@
+import Glibc
 import IO
 import Outbound
 import Synchronization
@@ -120,6 +121,46 @@ import Testing
             stream = nil
             try await eventually { hasEnded.withLock { $0 } }
             #expect(await client.counters.inFlight == 0)
+        }
+    }
+
+    @Test func `that is left keeps its connection if its rest comes soon`() async throws {
+        let server = try RawServer { peer, _ in
+            while peer.request() != nil {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+                usleep(50_000)
+                peer.send("world")
+            }
+        }
+        defer { server.stop() }
+        try await withClient { client in
+            for _ in 0..<2 {
+                let stream = try await client.open(.post(server.url))
+                #expect(try await stream.next() != nil)
+                await stream.leave()
+                try await eventually { await client.counters.inFlight == 0 }
+            }
+            let counters = await client.counters
+            #expect(counters.connections == 1 && counters.reuses == 1)
+            #expect(counters.calls == [.init(kind: nil, phase: nil): 2])
+        }
+    }
+
+    @Test func `that is left and does not end is ended`() async throws {
+        let hasEnded = Mutex(false)
+        let server = try RawServer { peer, _ in
+            guard peer.request() != nil else { return }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+            let isEnd = peer.waitForEnd()
+            hasEnded.withLock { $0 = isEnd }
+        }
+        defer { server.stop() }
+        try await withClient { client in
+            let stream = try await client.open(.post(server.url, deadline: .seconds(60)))
+            #expect(try await stream.next() != nil)
+            await stream.leave()
+            try await eventually { hasEnded.withLock { $0 } }
+            #expect(await client.counters.calls == [.init(kind: .cancelled, phase: .body): 1])
         }
     }
 

@@ -8,6 +8,8 @@ package struct DataPlaneAddress: Sendable {
     private static let port = 49_983
 
     let url: UpstreamURL
+    /// One address for all sandboxes, as an operator has set it.
+    let isShared: Bool
     let id: String
     let token: String?
     /// Before 0.4.0 envd wants a user by Basic.
@@ -26,6 +28,7 @@ package struct DataPlaneAddress: Sendable {
         wantsUser: Bool = false
     ) {
         guard !id.isEmpty, id.utf8.allSatisfy(Self.isLabelOctet) else { return nil }
+        isShared = endpoint.dataPlane != nil
         if let url = endpoint.dataPlane {
             self.url = url
         } else {
@@ -109,7 +112,7 @@ struct DataPlane: Sendable {
         request.maxBodyBytes = Self.maxBytes
         let result: Result<CommandResult, Fault>
         do throws(HTTPClient.Failure) {
-            result = try await Self.result(of: http.open(request))
+            result = try await Self.result(of: http.open(request), isKept: place.isShared)
         } catch {
             throw .transport(error)
         }
@@ -132,8 +135,9 @@ struct DataPlane: Sendable {
         throw Self.refusal(answer.status, Array(answer.body.prefix(Self.maxError)))
     }
 
+    /// - Parameter isKept: the connection is of use for other sandboxes.
     private static func result(
-        of answer: HTTPClient.BodyStream
+        of answer: HTTPClient.BodyStream, isKept: Bool
     ) async throws(HTTPClient.Failure) -> Result<CommandResult, Fault> {
         let type = answer.head.value("Content-Type") ?? ""
         guard answer.head.status == 200, type.hasPrefix("application/connect+json") else {
@@ -154,6 +158,7 @@ struct DataPlane: Sendable {
                 case .errors(let octets): result.errors += octets
                 case .end(let code):
                     result.exitCode = code
+                    if isKept { await answer.leave() }
                     return .success(result)
                 case .over(let code?, let message):
                     return .failure(.stream(code: code, message: message))
