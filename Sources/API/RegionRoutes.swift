@@ -46,7 +46,7 @@ struct RegionRoutes {
     }
 
     private var writes: [Route] {
-        let regions = regions
+        let (regions, cache) = (regions, endpoint.services.regions)
         let rule = endpoint.services.settings.upstreams
         return [
             endpoint.route(
@@ -65,6 +65,7 @@ struct RegionRoutes {
                     try await regions.put(
                         name, draft, of: tenant, if: precondition, by: call.actor)
                 }
+                await cache.forget(tenant)
                 return shown(region, isNew ? .created : .ok)
             },
             endpoint.route(
@@ -78,6 +79,7 @@ struct RegionRoutes {
                 try await domain { () throws(ControlPlaneError) in
                     try await regions.delete(name, of: tenant, if: precondition, by: call.actor)
                 }
+                await cache.forget(tenant)
                 return Response(.noContent)
             },
         ]

@@ -17,7 +17,7 @@ package struct RegionTargets: Sendable {
     package func open(to tenant: Tenant.ID) async throws(ControlPlaneError) -> [CreationTarget] {
         var targets: [CreationTarget] = []
         for region in try await regions.regions(of: tenant) where region.isEnabled {
-            targets.append(try target(region))
+            targets.append(try await target(region))
         }
         return targets
     }
@@ -28,7 +28,7 @@ package struct RegionTargets: Sendable {
         guard
             let region = try await regions.regions(of: tenant).first(where: { $0.name == name })
         else { return nil }
-        return try target(region)
+        return try await target(region)
     }
 
     package var source: TargetSource {
@@ -52,14 +52,20 @@ package struct RegionTargets: Sendable {
             }
             for region in try await regions.regions(of: tenant) {
                 // One whose key cannot be opened holds no other up.
-                if let target = try? target(region) { all.append((tenant, target)) }
+                if let target = try? await target(region) { all.append((tenant, target)) }
             }
         }
         return all
     }
 
     /// Throws `.secretUnreadable`.
-    private func target(_ region: Region) throws(ControlPlaneError) -> CreationTarget {
+    private func target(
+        _ region: Region
+    ) async throws(ControlPlaneError) -> CreationTarget {
+        try await regions.target(region) { region throws(ControlPlaneError) in try open(region) }
+    }
+
+    private func open(_ region: Region) throws(ControlPlaneError) -> CreationTarget {
         guard let api = UpstreamURL(region.apiURL) else {
             throw .conflict("the region's apiUrl is none")
         }

@@ -157,6 +157,36 @@ import Testing
         }
     }
 
+    @Test func `are opened anew when they or their account change, here at once`() async throws {
+        try await Plane.with { plane in
+            let (tenant, other) = (try await plane.makeTenant(), try await plane.makeTenant())
+            let regions = Regions(plane.reads, plane.secrets)
+            let targets = RegionTargets(plane.regions, plane.secrets, plane.reads)
+            for tenant in [tenant, other] {
+                _ = try await regions.put(
+                    "eu", Self.draft(account: "main"), of: tenant, if: .none, by: .system)
+            }
+            for _ in 0..<2 {
+                #expect(try await targets.find("eu", of: tenant)?.endpoint.apiKey == Self.key)
+            }
+            let key = String(Self.key.reversed())
+            _ = try await regions.put(
+                "eu", Self.draft(account: "main", key: key), of: tenant, if: .exists, by: .system)
+            await plane.regions.forget(tenant)
+            #expect(try await targets.open(to: tenant).map(\.endpoint.apiKey) == [key])
+            // By another tenant's region: this one's version stays.
+            let limits = ProviderAccount.Limits(createsPerSecond: 5, concurrency: 20)
+            _ = try await regions.put(
+                "eu", Self.draft(account: "main", limits: limits), of: other, if: .exists,
+                by: .system)
+            await plane.regions.forget(tenant)
+            #expect(try await targets.find("eu", of: tenant)?.account.limits == limits)
+            try await regions.delete("eu", of: tenant, if: .exists, by: .system)
+            await plane.regions.forget(tenant)
+            #expect(try await targets.find("eu", of: tenant) == nil)
+        }
+    }
+
     @Test func `take their accounts with them, an hour later`() async throws {
         try await Plane.with { plane in
             let (tenant, other) = (try await plane.makeTenant(), try await plane.makeTenant())
