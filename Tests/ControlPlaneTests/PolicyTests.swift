@@ -183,6 +183,27 @@ import Testing
         }
     }
 
+    /// Creations use what is known for a moment without asking; a change answers when that is over.
+    @Test func `come with settings that hold everywhere when they are changed`() async throws {
+        try await Plane.with(settings: Self.settings) { plane in
+            let tenant = try await plane.makeTenant()
+            let settings = TenantSettingsStore(plane.reads)
+            try await Plane.with(url: plane.url, settings: Self.settings) { other in
+                for attempts in [3, 5, 7] {
+                    // Known there, and in use.
+                    for _ in 0..<3 { _ = try await other.ledger.settings(of: tenant) }
+                    _ = try await settings.change(
+                        [.init(.sandboxes(.maxAttempts, .number(attempts)))], of: tenant, if: .none,
+                        by: .system)
+                    for ledger in [plane.ledger, other.ledger] {
+                        #expect(
+                            try await ledger.settings(of: tenant)[.maxAttempts] == .number(attempts))
+                    }
+                }
+            }
+        }
+    }
+
     @Test(.proves("E5"))
     func `stand back for an override until it ends`() async throws {
         try await Plane.with(settings: Self.settings) { plane in

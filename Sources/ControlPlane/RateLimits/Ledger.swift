@@ -264,10 +264,16 @@ package actor Ledger: LoopBound {
         policySets[tenant] = set
     }
 
-    /// What the tenant has set for its sandboxes, as it is now: one read, which others share.
+    /// How long a tenant's settings are used without a look at the database. Who changes them waits as
+    /// long before it says so (`TenantSettingsStore`), whence no two releases may differ in it.
+    static let settingsMemory: Duration = .milliseconds(200)
+
+    /// What the tenant has set for its sandboxes, as it is now: every change that was answered is in it.
     package func settings(
         of tenant: Tenant.ID
     ) async throws(ControlPlaneError) -> TenantSettings {
+        let known = policySet(of: tenant)
+        if known.readAt.duration(to: .now) < Self.settingsMemory { return known.settings }
         try await reloadPolicies(of: tenant)
         return policySet(of: tenant).settings
     }

@@ -27,19 +27,28 @@ package struct PolicySet: Hashable, Sendable {
     let countsAll: Bool
     /// What the tenant has set for its sandboxes.
     let settings: TenantSettings
+    /// When it was asked for: no change from before it is missing here.
+    let readAt: MonotonicInstant
     /// By operation, `*` among them.
     private let rules: [String: Rule]
 
-    static let none = PolicySet(version: 0, defaultMaxPerHour: nil, countsAll: false, rules: [:])
+    /// Of a tenant that was never asked for.
+    static let none = PolicySet.empty(readAt: MonotonicInstant(nanoseconds: .min / 2))
+
+    static func empty(readAt: MonotonicInstant) -> PolicySet {
+        PolicySet(
+            version: 0, defaultMaxPerHour: nil, countsAll: false, readAt: readAt, rules: [:])
+    }
 
     init(
         version: Int64, defaultMaxPerHour: Int64?, countsAll: Bool,
-        settings: TenantSettings = TenantSettings(), rules: [String: Rule]
+        settings: TenantSettings = TenantSettings(), readAt: MonotonicInstant, rules: [String: Rule]
     ) {
         self.version = version
         self.defaultMaxPerHour = defaultMaxPerHour
         self.countsAll = countsAll
         self.settings = settings
+        self.readAt = readAt
         self.rules = rules
     }
 
@@ -114,11 +123,12 @@ func policySets(
             drafts[tenant] = draft
         }
         return tenants.map { tenant in
-            guard let draft = drafts[tenant] else { return .success(.none) }
+            guard let draft = drafts[tenant] else { return .success(.empty(readAt: now)) }
             return .success(
                 PolicySet(
                     version: draft.version, defaultMaxPerHour: draft.defaultMaxPerHour,
-                    countsAll: draft.countsAll, settings: draft.settings, rules: draft.rules))
+                    countsAll: draft.countsAll, settings: draft.settings, readAt: now,
+                    rules: draft.rules))
         }
     } catch {
         return tenants.map { _ in .failure(error) }

@@ -3,7 +3,8 @@ internal import JSON
 package import Postgres
 
 /// Tenants' settings in the database. They lie beside the policies, since every decision of the ledger
-/// proves that those are known as they are: a change is in force everywhere when it is answered.
+/// proves that those are known as they are. Creations use them for `Ledger.settingsMemory` without asking,
+/// and a change waits as long before it answers: it is in force everywhere then.
 package struct TenantSettingsStore: Sendable {
     /// A tenant's own settings as they are.
     package struct State: Hashable, Sendable {
@@ -94,6 +95,8 @@ package struct TenantSettingsStore: Sendable {
             }
         } catch { throw .postgres(error) }
         try outcome.get()
+        // Cancelled, nobody waits for the answer any more.
+        if !changes.isEmpty { try? await Task.sleep(for: Ledger.settingsMemory) }
         return try await state(of: tenant)
     }
 }
