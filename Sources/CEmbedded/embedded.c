@@ -72,6 +72,9 @@ static const unsigned char m0021[] = {
 static const unsigned char m0022[] = {
 #embed "../../migrations/0022_creations_in_batches.sql"
 };
+static const unsigned char m0023[] = {
+#embed "../../migrations/0023_checks.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -148,6 +151,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0020_settings", m0020, sizeof m0020},
     {"0021_sessions", m0021, sizeof m0021},
     {"0022_creations_in_batches", m0022, sizeof m0022},
+    {"0023_checks", m0023, sizeof m0023},
 };
 
 static const struct bw_embedded_file dashboard[] = {

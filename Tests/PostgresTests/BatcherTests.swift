@@ -10,6 +10,7 @@ import Testing
     /// Runs `body` with a batcher and the batches that it has sent.
     private func withBatcher(
         maxBatch: Int = 1_000, maxQueued: Int = 1_000, maxInFlight: Int = 1,
+        linger: Duration = .zero,
         perform: @escaping @Sendable ([Int]) async -> [Result<Int, PostgresError>] = { calls in
             calls.map { .success($0 * 2) }
         },
@@ -18,7 +19,8 @@ import Testing
         try await withLoop { loop in
             let batches = Batches()
             let batcher = Doubler(
-                on: loop, maxBatch: maxBatch, maxQueued: maxQueued, maxInFlight: maxInFlight
+                on: loop, maxBatch: maxBatch, maxQueued: maxQueued, maxInFlight: maxInFlight,
+                linger: linger
             ) { calls in
                 batches.list.withLock { $0.append(calls) }
                 return await perform(calls)
@@ -73,6 +75,33 @@ import Testing
             await gate.open()
             _ = await (first, others)
             #expect(batches.list.withLock { $0 } == [[0], Array(1..<50)])
+        }
+    }
+
+    @Test func `has calls linger where it may, and none longer than that`() async throws {
+        try await withBatcher(linger: .milliseconds(200)) { batcher, batches in
+            let start = MonotonicInstant.now
+            async let first = outcomes(batcher, 0..<1)
+            while await batcher.queued < 1 { await Task.yield() }
+            try await Task.sleep(for: .milliseconds(20))
+            let others = await outcomes(batcher, 1..<3)
+            let took = start.duration(to: .now)
+            #expect(await first + others == (0..<3).map { .success($0 * 2) })
+            #expect(batches.list.withLock { $0 } == [[0, 1, 2]])
+            #expect(took >= .milliseconds(200) && took < .seconds(5), "\(took)")
+        }
+        // A batcher that ends meanwhile leaves nobody waiting.
+        try await withLoop { loop in
+            let batcher = Doubler(on: loop, linger: .seconds(60)) { calls in
+                calls.map { .success($0) }
+            }
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask(executorPreference: loop) { await batcher.run() }
+                async let answers = outcomes(batcher, 0..<1)
+                while await batcher.queued < 1 { await Task.yield() }
+                group.cancelAll()
+                #expect(await answers == [.failure(.unavailable("cancelled"))])
+            }
         }
     }
 

@@ -130,6 +130,35 @@ import Testing
         }
     }
 
+    @Test func `note what checks found, each in its own history`() async throws {
+        try await Fleet.with { fleet in
+            let store = fleet.creations.store
+            let other = try await fleet.plane.makeTenant()
+            let tenants = [fleet.tenant, other, fleet.tenant]
+            let rows = try await store.plan(tenants.map { PlannedTry(Self.plan(of: $0)) })
+                .map { try $0.get() }
+            _ = await store.made(
+                rows.map { MadeSandbox($0.id, of: $0.tenant, Self.facts($0.id.description)) })
+            _ = try await store.move(rows[2].id, of: fleet.tenant, to: .stopped, why: .killed)
+            let fine = HealthCheck(.healthy, nil, tries: 1, took: .milliseconds(7))
+            let dead = HealthCheck(.zombie, "no answer", tries: 3, took: .seconds(1))
+            let noted = await store.checked([
+                NotedCheck(rows[0].id, of: fleet.tenant, fine),
+                NotedCheck(rows[1].id, of: other, dead, by: "me"),
+                // Of another tenant, and over.
+                NotedCheck(rows[0].id, of: other, dead), NotedCheck(rows[2].id, of: fleet.tenant, dead),
+            ])
+            #expect(noted.allSatisfy { (try? $0.get()) != nil })
+            var found: [ControlPlane.Sandbox] = []
+            for row in rows { found.append(try await store.sandbox(row.id, of: row.tenant)) }
+            #expect(found.map(\.health) == [.healthy, .zombie, .unknown])
+            let last = try #require(try await store.history(of: rows[1].id, tenant: other).last)
+            #expect(last.version == found[1].version && last.version == 3)
+            #expect(last.actor == "me" && last.detail == "zombie in 1000 ms: no answer")
+            #expect(try await store.history(of: rows[2].id, tenant: fleet.tenant).count == 3)
+        }
+    }
+
     @Test func `note the lives that were given, not those that were promised since`() async throws {
         try await Fleet.with { fleet in
             let store = fleet.creations.store

@@ -89,7 +89,10 @@ import Testing
             #expect(made.replacements == 1 && made.attempts == 2)
             #expect(made.sandbox.state == .running && made.sandbox.health == .healthy)
             let row = try await fleet.creations.store.sandbox(made.sandbox.id, of: fleet.tenant)
-            #expect(row.providerEndsAt == row.endsAt)
+            try await eventually {
+                let row = try await fleet.creations.store.sandbox(row.id, of: fleet.tenant)
+                return row.providerEndsAt == row.endsAt
+            }
             let request = try await fleet.creations.store.request(row.request, of: fleet.tenant)
             #expect(request.state == .fulfilled && request.sandbox == row.id)
             #expect(try await fleet.settle())

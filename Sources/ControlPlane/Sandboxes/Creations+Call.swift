@@ -105,27 +105,16 @@ extension Creations {
             endsAt > until
         else { return }
         let (providers, wait) = (providers, settings.call)
-        await withTaskGroup { group in
-            group.addTask {
-                await self.outliving(orElse: {}) {
-                    let life = endsAt - .now
-                    guard
-                        (try? await providers.extend(id, to: life, at: endpoint, within: wait))
-                            == true
-                    else { return }
-                    CrashPoint.sandboxExtended.reached()
-                    // The answer need not wait for it: what is not noted is given again.
-                    await self.later {
-                        _ = try? await self.lives(
-                            GivenLife(id: row.id, tenant: row.tenant, endsAt: endsAt))
-                    }
-                }
+        await outliving(within: settings.extendWait, orElse: {}) {
+            let life = endsAt - .now
+            guard (try? await providers.extend(id, to: life, at: endpoint, within: wait)) == true
+            else { return }
+            CrashPoint.sandboxExtended.reached()
+            // The answer need not wait for it: what is not noted is given again.
+            await self.later {
+                _ = try? await self.lives(
+                    GivenLife(id: row.id, tenant: row.tenant, endsAt: endsAt))
             }
-            group.addTask { [clock, settings] in
-                try? await clock.sleep(for: settings.extendWait)
-            }
-            await group.next()
-            group.cancelAll()
         }
     }
 

@@ -76,8 +76,12 @@ extension Creations {
         return .notTried(.cancelled, retryAfter: nil)
     }
 
+    /// The answer goes out first: nobody waits for the look.
+    private static let lookDelay: Duration = .milliseconds(5)
+
     /// A look at one that is its caller's already: into its history and the log.
     private func look(at made: Made, _ order: CreationOrder) async {
+        try? await loop.sleep(for: Self.lookDelay)
         let check = await checked(made, order, within: nil)
         // One that its tenant has ended or paused meanwhile does not answer, and is accused of nothing.
         if check.verdict == .zombie,
@@ -88,7 +92,7 @@ extension Creations {
         noteCheck(check, of: made, order)
         // What says nothing is no part of its story.
         guard check.verdict != .unknown else { return }
-        _ = try? await store.checked(made.sandbox.id, of: order.tenant, check)
+        _ = try? await checks(NotedCheck(made.sandbox.id, of: order.tenant, check))
     }
 
     private func checked(

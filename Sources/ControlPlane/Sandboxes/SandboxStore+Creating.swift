@@ -245,7 +245,7 @@ extension SandboxStore {
 
     /// Writes what has a key in common together, and answers in the order given. Where several fail by one of
     /// them, each is written by itself.
-    private func grouped<Call: Sendable, Key: Hashable, Value: Sendable>(
+    func grouped<Call: Sendable, Key: Hashable, Value: Sendable>(
         _ calls: [Call], by key: (Call) -> Key,
         write: @escaping @Sendable ([Call]) async throws(ControlPlaneError) -> [Result<
             Value, ControlPlaneError

@@ -31,24 +31,6 @@ package struct SandboxStore: Sendable {
         return try await moved(.sandboxMove, id, tenant, allowed, state, why, actor, facts)
     }
 
-    /// Notes what a check found in the history of a sandbox; nil: it is over.
-    package func checked(
-        _ id: UUID, of tenant: Tenant.ID, _ check: HealthCheck, by actor: String? = nil
-    ) async throws(ControlPlaneError) -> Sandbox? {
-        let rows = try await run(
-            [
-                (
-                    .sandboxChecked,
-                    [
-                        .uuid(id), .text(check.health?.rawValue), .text(redacted(check.words)),
-                        .text(actor ?? instance),
-                    ]
-                )
-            ], of: tenant)
-        guard let row = rows.first else { return nil }
-        return try decode(row, Sandbox.init)
-    }
-
     /// The same as a step of a transaction.
     func move(
         _ id: UUID, to state: SandboxState, why: SandboxReason?, by actor: String,
@@ -219,8 +201,6 @@ extension SandboxFacts {
 }
 
 extension Statement {
-    fileprivate static let sandboxChecked = Statement(
-        "sandbox_checked", "SELECT * FROM bw_sandbox_checked($1, $2, $3, $4)")
     fileprivate static let sandboxMove = Statement(
         "sandbox_move", "SELECT * FROM bw_sandbox_move($1, $2, $3, $4, $5, $6)")
     fileprivate static let sandboxSetLife = Statement(

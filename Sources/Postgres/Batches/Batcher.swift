@@ -2,7 +2,7 @@ package import IO
 
 /// Turns calls that come one by one into batches, without a timer: what arrives while a batch is
 /// out forms the next, so batches grow with load, and a lone call leaves at the end of the loop's
-/// turn.
+/// turn. Calls that nobody waits for may linger, to be fewer batches.
 ///
 /// All on one loop: a call costs an append and the suspension of its task.
 @safe package actor Batcher<Call: Sendable, Answer: Sendable>: LoopBound {
@@ -23,6 +23,7 @@ package import IO
     private let maxBatch: Int
     private let maxQueued: Int
     private let maxInFlight: Int
+    private let linger: Duration
     private let perform: @Sendable ([Call]) async -> [Outcome]
 
     private typealias Caller = UnsafeContinuation<Outcome, Never>
@@ -37,9 +38,11 @@ package import IO
     ///   - maxBatch: the most calls that one `perform` is given.
     ///   - maxQueued: calls that may wait for their batch; past it `.overloaded`.
     ///   - maxInFlight: batches out at a time. One, unless they go to different backends.
+    ///   - linger: how long the first call of a batch waits for others.
     ///   - perform: answers each call, in the order given. It runs on the loop.
     package init(
         on loop: EventLoop, maxBatch: Int = 1_000, maxQueued: Int = 16_384, maxInFlight: Int = 1,
+        linger: Duration = .zero,
         perform: @escaping @Sendable (_ calls: [Call]) async -> [Outcome]
     ) {
         precondition(maxBatch > 0 && maxQueued > 0 && maxInFlight > 0)
@@ -47,6 +50,7 @@ package import IO
         self.maxBatch = maxBatch
         self.maxQueued = maxQueued
         self.maxInFlight = maxInFlight
+        self.linger = linger
         self.perform = perform
     }
 
@@ -100,6 +104,8 @@ extension Batcher {
                 unsafe await withUnsafeContinuation { unsafe idle.append($0) }
                 continue
             }
+            if linger > .zero, !isClosing { try? await loop.sleep(for: linger) }
+            if calls.isEmpty { continue }
             let (calls, callers) = unsafe takeBatch()
             let answers = await perform(calls)
             for index in calls.indices {
