@@ -121,6 +121,39 @@ import Testing
         }
     }
 
+    /// Where limits have room by far, intents are written beside their records: those of denied ones go again.
+    @Test(.proves("E5")) func `leaves nothing of those that a limit stops in a rush`() async throws {
+        try await Fleet.with { fleet in
+            _ = try await Policies(fleet.plane.reads).put(
+                "sandbox_create", limits: [Limit(limit: 10, window: 3600)], admitsOnOutage: false,
+                of: fleet.tenant, if: .none, by: .system)
+            _ = try await fleet.create()
+            #expect(await fleet.creations.unhurried == [fleet.tenant])
+            let made = await withTaskGroup(of: Bool.self) { tasks in
+                for _ in 0..<30 {
+                    tasks.addTask {
+                        let outcome = await fleet.creations.create(fleet.order())
+                        if case .failure(.overQuota) = outcome { return false }
+                        return (try? outcome.get()) != nil
+                    }
+                }
+                return await tasks.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            #expect(made == 9)
+            #expect(await fleet.creations.unhurried.isEmpty)
+            #expect(try await fleet.live().count == 10)
+            let left = try Session(Conninfo(url: fleet.plane.url)).execute(
+                """
+                SELECT (SELECT count(*) FROM sandbox), (SELECT count(*) FROM sandbox_request),
+                       (SELECT count(DISTINCT sandbox_id) FROM sandbox_event),
+                       (SELECT count(*) FROM sandbox_request WHERE state <> 'fulfilled')
+                """
+            ).only()
+            let counts = try [left.int64(0), left.int64(1), left.int64(2), left.int64(3)]
+            #expect(counts == [10, 10, 10, 0])
+        }
+    }
+
     @Test(.proves("B2"))
     func `ends at its deadline, and kills what comes later`() async throws {
         let faults =

@@ -38,7 +38,7 @@ extension Creations {
         }
     }
 
-    func plan(
+    private func plan(
         _ job: Job, _ id: UUID, _ template: String?
     ) async throws(TryError) -> Sandbox {
         do throws(ControlPlaneError) {
@@ -57,10 +57,40 @@ extension Creations {
         }
     }
 
-    func record(_ job: Job) async throws(TryError) {
+    /// Both are committed before the provider hears of the try, in whatever order: where a denial is not to be
+    /// expected, and nothing else could refuse the first try, they are at the same time.
+    func recordAndPlan(
+        _ job: Job, _ id: UUID, _ template: String?
+    ) async throws(TryError) -> Sandbox {
+        let order = job.order
+        guard job.attempts == 0, order.maxLive == nil, order.idempotency == nil,
+            unhurried.contains(order.tenant)
+        else {
+            try await record(job)
+            return try await plan(job, id, template)
+        }
+        async let planned = planResult(job, id, template)
+        do throws(TryError) { try await record(job) } catch {
+            // As if it had never been. What cannot be taken back now is settled when the lease has passed.
+            if case .success(let sandbox) = await planned { try? await store.withdraw(sandbox) }
+            throw error
+        }
+        return try await planned.get()
+    }
+
+    private func planResult(
+        _ job: Job, _ id: UUID, _ template: String?
+    ) async -> Result<Sandbox, TryError> {
+        do throws(TryError) { return .success(try await plan(job, id, template)) } catch {
+            return .failure(error)
+        }
+    }
+
+    private func record(_ job: Job) async throws(TryError) {
         do throws(ControlPlaneError) {
             let verdict = try await ledger.decide(
                 Ask(Settings.operation), for: job.order.tenant)
+            noteRoom(verdict, of: job.order.tenant)
             guard case .denied(let wait) = verdict.outcome else { return }
             job.denial = verdict
             throw ControlPlaneError.conflict(wait.map { "\($0.milliseconds)" } ?? "")
@@ -69,6 +99,21 @@ extension Creations {
             throw .refused(
                 job.denial == nil ? .cancelled : .quota, retryAfter: job.denial?.retryAfter)
         }
+    }
+}
+
+extension Creations {
+    /// Tenants remembered as unhurried; past it the memory starts anew.
+    private static let mostUnhurried = 10_000
+
+    private func noteRoom(_ verdict: Verdict, of tenant: Tenant.ID) {
+        let isNear = verdict.limits.contains { $0.applied.isEnforced && $0.isWarning }
+        guard verdict.admittedAt != nil, !isNear else {
+            unhurried.remove(tenant)
+            return
+        }
+        if unhurried.count >= Self.mostUnhurried { unhurried.removeAll() }
+        unhurried.insert(tenant)
     }
 }
 

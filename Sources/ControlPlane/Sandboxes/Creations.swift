@@ -65,6 +65,8 @@ package actor Creations: LoopBound {
     let takes: Batcher<MadeSandbox, SandboxStore.MadeResult>
     let lives: Batcher<GivenLife, Result<Void, ControlPlaneError>>
     let checks: Batcher<NotedCheck, Result<Void, ControlPlaneError>>
+    /// Tenants whose limits had room by far at their last creation here.
+    package internal(set) var unhurried: Set<Tenant.ID> = []
     package internal(set) var counters = Counters()
 
     /// How long what is written after the answer waits for its like: at 240 creations a second, 6.2
@@ -404,8 +406,7 @@ package actor Creations: LoopBound {
         let sandbox: Sandbox
         do throws(TryError) {
             try await lookForRoom(job)
-            try await record(job)
-            sandbox = try await plan(job, id, isFallback ? choice.template : nil)
+            sandbox = try await recordAndPlan(job, id, isFallback ? choice.template : nil)
         } catch {
             await budget.release(job.order.target.account, lease: id)
             throw error
