@@ -5,7 +5,7 @@ import Synchronization
 /// One thread, one epoll: runs the jobs of the actors and tasks that live on it, and wakes them when
 /// their descriptors are ready or their timers due.
 ///
-/// It is serial and task executor at once. A turn is: run jobs until none is left, run the hooks of
+/// It is serial and task executor at once. A turn is: run jobs and own actions until none is left, run the hooks of
 /// the turn's end (batches leave there), wait for events, deliver them, fire timers. Jobs from other
 /// threads come through the inbox, the loop's only lock.
 @safe package final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
@@ -120,7 +120,7 @@ import Synchronization
         unsafe swap(&queue, &jobs)
     }
 
-    /// Runs `action` on the loop's thread, from any thread; never before this returns.
+    /// Runs `action` on the loop's thread, from any thread; from the loop's own not before this returns.
     package nonisolated func execute(_ action: @escaping @Sendable () -> Void) {
         if isCurrent {
             unsafe ownActions.append(action)
@@ -250,7 +250,7 @@ import Synchronization
         return state.actions
     }
 
-    /// Runs what is queued, then the loop's own actions, then the hooks, until neither leaves anything to do, or until tasks that
+    /// Runs what is queued and what the loop gave itself, then the hooks, until none leaves anything to do, or until tasks that
     /// only feed each other have had their share: descriptors must not starve.
     private func runJobs() {
         let serial = unsafe asUnownedSerialExecutor()
@@ -265,13 +265,9 @@ import Synchronization
                 unsafe job.runSynchronously(isolatedTo: serial, taskExecutor: task)
             }
             batch.removeAll(keepingCapacity: true)
-            if unsafe !jobs.isEmpty { continue }
-            if unsafe !ownActions.isEmpty {
-                let actions = unsafe ownActions
-                unsafe ownActions = []
-                for action in actions { action() }
-                continue
-            }
+            let actions = takeOwnActions()
+            for action in actions { action() }
+            if unsafe !jobs.isEmpty || !ownActions.isEmpty { continue }
             if unsafe endOfTurn.isEmpty { return }
             let hooks = unsafe endOfTurn
             unsafe endOfTurn.removeAll(keepingCapacity: true)
@@ -279,9 +275,14 @@ import Synchronization
         }
     }
 
+    private func takeOwnActions() -> [@Sendable () -> Void] {
+        if unsafe ownActions.isEmpty { return [] }
+        defer { unsafe ownActions = [] }
+        return unsafe ownActions
+    }
+
     private func waitMilliseconds() -> Int32 {
-        if unsafe !jobs.isEmpty { return 0 }
-        if unsafe !ownActions.isEmpty { return 0 }
+        if unsafe !jobs.isEmpty || !ownActions.isEmpty || !endOfTurn.isEmpty { return 0 }
         let due = unsafe firstDue
         if due == .distantFuture { return -1 }
         let wait = due.nanoseconds &- MonotonicInstant.now.nanoseconds
