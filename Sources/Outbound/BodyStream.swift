@@ -18,8 +18,8 @@ extension HTTPClient {
             client.loop.execute { [client, id] in client.assumeIsolated { $0.drop(id) } }
         }
 
-        /// What is still to come is of no interest: it is read away for a second, and if that was all the
-        /// connection is kept for the next call. Who lets go of a stream without this ends the connection.
+        /// What is still to come is of no interest: it is read away for a quarter of a second, and if that was
+        /// all the connection is kept for the next call. Who lets go of a stream without this ends the connection.
         package func leave() async { await client.leave(id) }
 
         /// The next octets, at least one; nil at the sound end of the body. One task reads.

@@ -14,6 +14,8 @@ extension HTTPClient {
         /// May be sent again by itself on another connection, when a kept one died before it gave an
         /// answer. True for the safe methods (RFC 9110 section 9.2.1); never for a creation.
         package var isRepeatable: Bool
+        /// Not on a connection that was kept.
+        package var needsFreshConnection = false
 
         package init(
             _ method: String, _ url: UpstreamURL, fields: [Field] = [], body: [UInt8]? = nil,

@@ -185,7 +185,7 @@ extension HTTPClient {
     func leave(_ id: Int) {
         streams[id] = nil
         guard let transfer = transfers[id] else { return }
-        transfer.leave(until: .now.advanced(by: .seconds(1)))
+        transfer.leave(until: .now.advanced(by: .milliseconds(250)))
         if transfer.deadline < deadlineTimer.deadline {
             deadlineTimer.set(transfer.deadline, on: loop)
         }

@@ -165,6 +165,7 @@ extension Transfer {
             // Without a file the system's folder of CAs, of which OpenSSL reads the one that it needs:
             // libcurl's bundle of all takes the loop 17 ms for each connection (OpenSSL 3.0).
             text(CURLOPT_CAINFO, settings.caFile),
+            number(CURLOPT_FRESH_CONNECT, request.needsFreshConnection ? 1 : 0),
             setMethod(request), setFields(request),
             bw_curl_set_size(handle, CURLOPT_MAXFILESIZE_LARGE, curl_off_t(bodyLimit)),
         ].allSatisfy { $0 == CURLE_OK }

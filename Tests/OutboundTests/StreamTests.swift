@@ -134,15 +134,17 @@ import Testing
         }
         defer { server.stop() }
         try await withClient { client in
-            for _ in 0..<2 {
-                let stream = try await client.open(.post(server.url))
+            for isFresh in [false, false, true] {
+                var request = try HTTPClient.Request.post(server.url)
+                request.needsFreshConnection = isFresh
+                let stream = try await client.open(request)
                 #expect(try await stream.next() != nil)
                 await stream.leave()
                 try await eventually { await client.counters.inFlight == 0 }
             }
             let counters = await client.counters
-            #expect(counters.connections == 1 && counters.reuses == 1)
-            #expect(counters.calls == [.init(kind: nil, phase: nil): 2])
+            #expect(counters.connections == 2 && counters.reuses == 1)
+            #expect(counters.calls == [.init(kind: nil, phase: nil): 3])
         }
     }
 

@@ -76,7 +76,7 @@ extension Creations {
         return .notTried(.cancelled, retryAfter: nil)
     }
 
-    /// The answer goes out first: nobody waits for the look.
+    /// For the answer to go out first: nobody waits for the look.
     private static let lookDelay: Duration = .milliseconds(5)
 
     /// A look at one that is its caller's already: into its history and the log.

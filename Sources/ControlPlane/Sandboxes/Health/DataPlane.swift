@@ -100,8 +100,10 @@ struct DataPlane: Sendable {
     let http: HTTPClient
 
     /// Runs a line of the shell and waits for its end.
+    ///
+    /// - Parameter isFresh: not on a kept connection, which may have died unseen.
     func run(
-        _ line: String, at place: DataPlaneAddress, within limit: Duration
+        _ line: String, at place: DataPlaneAddress, within limit: Duration, isFresh: Bool = false
     ) async throws(Fault) -> CommandResult {
         guard let url = place.url.appending("/process.Process/Start") else {
             throw .malformed("the address is no URL")
@@ -110,6 +112,7 @@ struct DataPlane: Sendable {
             "POST", url, fields: place.fields(within: limit), body: Self.start(line),
             deadline: limit)
         request.maxBodyBytes = Self.maxBytes
+        request.needsFreshConnection = isFresh
         let result: Result<CommandResult, Fault>
         do throws(HTTPClient.Failure) {
             result = try await Self.result(of: http.open(request), isKept: place.isShared)

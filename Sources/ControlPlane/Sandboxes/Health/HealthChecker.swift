@@ -105,7 +105,7 @@ package actor HealthChecker: LoopBound {
                     (tries, inHand) = (2, inHand + 1)
                     group.addTask(executorPreference: loop) { [loop, wait] in
                         try? await loop.sleep(for: wait)
-                        return await self.one(place, isPlain, until: end)
+                        return await self.one(place, isPlain, isSecond: true, until: end)
                     }
                 } else if inHand == 0 {
                     group.cancelAll()
@@ -122,8 +122,10 @@ package actor HealthChecker: LoopBound {
         return other
     }
 
+    /// - Parameter isSecond: what failed first may have been a kept connection.
     private func one(
-        _ place: DataPlaneAddress, _ isPlain: Bool, until end: MonotonicInstant
+        _ place: DataPlaneAddress, _ isPlain: Bool, isSecond: Bool = false,
+        until end: MonotonicInstant
     ) async -> Step {
         let left = MonotonicInstant.now.duration(to: end)
         guard left > .zero, !Task.isCancelled else { return .found(.dead("no answer in time")) }
@@ -134,7 +136,9 @@ package actor HealthChecker: LoopBound {
             }
             return .found(
                 HealthFinding(
-                    .success(try await dataPlane.run(HealthFinding.line, at: place, within: left))))
+                    .success(
+                        try await dataPlane.run(
+                            HealthFinding.line, at: place, within: left, isFresh: isSecond))))
         } catch {
             return .found(HealthFinding(.failure(error)))
         }
