@@ -1,6 +1,7 @@
--- Notes what checks found, of many sandboxes and tenants at a time: it is written after the answer, and nobody waits.
+-- What creations write beside their answers: what checks found, and intents that came to nothing.
 SET LOCAL ROLE bw_owner;
 
+-- Notes what checks found, of many sandboxes and tenants at a time: it is written after the answer, and nobody waits.
 -- As their caller, and found one by one by their whole primary key, as 0022 does. Answers the rows of those that are
 -- not over.
 CREATE FUNCTION bw_sandboxes_checked(t uuid[], ids uuid[], healths text[], details text[], who text[])
@@ -11,7 +12,8 @@ DECLARE
     i record;
 BEGIN
     FOR i IN
-        SELECT * FROM unnest(t, ids, healths, details, who) AS i (t, id, health, detail, actor) ORDER BY i.t, i.id
+        SELECT * FROM unnest(t, ids, healths, details, who) WITH ORDINALITY AS i (t, id, health, detail, actor, n)
+        ORDER BY i.t, i.id, i.n
     LOOP
         PERFORM set_config('app.tenant_id', i.t::text, true);
         RETURN QUERY
@@ -36,5 +38,22 @@ RETURNS SETOF sandbox LANGUAGE sql AS $$
     SELECT * FROM bw_sandboxes_checked(
         ARRAY[bw_tenant()], ARRAY[bw_sandbox_checked.sandbox_id], ARRAY[found_health], ARRAY[found_detail], ARRAY[who]);
 $$;
+
+-- Takes back the first try of a request, which the provider never heard of, with all that was written of it. False: it
+-- does not stand where it was planned any more.
+CREATE FUNCTION bw_sandbox_withdraw(tenant uuid, sandbox uuid) RETURNS boolean LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    request uuid;
+BEGIN
+    DELETE FROM public.sandbox AS s
+    WHERE  s.tenant_id = tenant AND s.id = sandbox AND s.state = 'creating' AND s.attempt = 1
+    RETURNING s.request_id INTO request;
+    IF NOT FOUND THEN RETURN false; END IF;
+    DELETE FROM public.sandbox_event AS e WHERE e.tenant_id = tenant AND e.sandbox_id = sandbox;
+    DELETE FROM public.sandbox_request AS r WHERE r.tenant_id = tenant AND r.id = request;
+    RETURN true;
+END $$;
+GRANT EXECUTE ON FUNCTION bw_sandbox_withdraw TO bw_operator;
 
 RESET ROLE;

@@ -159,6 +159,28 @@ import Testing
         }
     }
 
+    @Test func `are taken back as long as they stand where they were planned`() async throws {
+        try await Fleet.with { fleet in
+            let store = fleet.creations.store
+            let tries = (0..<3).map { _ in PlannedTry(Self.plan(of: fleet.tenant)) }
+            let rows = try await store.plan(tries).map { try $0.get() }
+            _ = try await store.move(rows[1].id, of: fleet.tenant, to: .stopping, why: .killed)
+            _ = try await store.made(
+                MadeSandbox(rows[2].id, of: fleet.tenant, Self.facts("there")))
+            var taken: [Bool] = []
+            for row in rows { taken.append(try await store.withdraw(row)) }
+            #expect(taken == [true, false, false])
+            #expect(try await !store.withdraw(rows[0]))
+            let left = try await store.list(
+                of: fleet.tenant, states: [], before: nil, limit: 10)
+            #expect(Set(left.map(\.id)) == Set(rows[1...].map(\.id)))
+            await #expect(throws: ControlPlaneError.notFound("request")) {
+                try await store.request(rows[0].request, of: fleet.tenant)
+            }
+            #expect(try await store.history(of: rows[0].id, tenant: fleet.tenant).isEmpty)
+        }
+    }
+
     @Test func `note the lives that were given, not those that were promised since`() async throws {
         try await Fleet.with { fleet in
             let store = fleet.creations.store

@@ -1,8 +1,8 @@
 internal import IO
 internal import Postgres
 
-/// What a try must be given before the provider hears of it, in this order: a place in the account's budget, room
-/// in the tenant's own cap, its record, its intent.
+/// What a try must be given before the provider hears of it: a place in the account's budget, room in the tenant's
+/// own cap, its record, its intent.
 extension Creations {
     /// Waits for the account's turn, if that comes before the deadline.
     func takePlace(_ job: Job, _ id: UUID) async throws(TryError) {
@@ -57,25 +57,35 @@ extension Creations {
         }
     }
 
-    /// Both are committed before the provider hears of the try, in whatever order: where a denial is not to be
-    /// expected, and nothing else could refuse the first try, they are at the same time.
+    /// Both are committed before the provider hears of the try, in whatever order: where there is room, and
+    /// nothing else could refuse the first try, they are at the same time.
     func recordAndPlan(
         _ job: Job, _ id: UUID, _ template: String?
     ) async throws(TryError) -> Sandbox {
         let order = job.order
         guard job.attempts == 0, order.maxLive == nil, order.idempotency == nil,
-            unhurried.contains(order.tenant)
+            let room = rooms[order.tenant], room.left > 0
         else {
             try await record(job)
             return try await plan(job, id, template)
         }
+        rooms[order.tenant]?.left -= 1
+        rooms[order.tenant]?.pending += 1
         async let planned = planResult(job, id, template)
-        do throws(TryError) { try await record(job) } catch {
-            // As if it had never been. What cannot be taken back now is settled when the lease has passed.
-            if case .success(let sandbox) = await planned { try? await store.withdraw(sandbox) }
+        do throws(TryError) { try await record(job, isPending: true) } catch {
+            if case .success(let sandbox) = await planned { await withdraw(sandbox) }
             throw error
         }
         return try await planned.get()
+    }
+
+    /// Takes an intent back that came to nothing. What cannot be written now is settled when the lease has
+    /// passed.
+    private func withdraw(_ sandbox: Sandbox) async {
+        counters.withdrawn += 1
+        if (try? await store.withdraw(sandbox)) == true { return }
+        // Its tenant saw it meanwhile, and has it stopped.
+        _ = try? await store.end(sandbox.request, of: sandbox.tenant, as: .cancelled)
     }
 
     private func planResult(
@@ -86,11 +96,12 @@ extension Creations {
         }
     }
 
-    private func record(_ job: Job) async throws(TryError) {
+    private func record(_ job: Job, isPending: Bool = false) async throws(TryError) {
         do throws(ControlPlaneError) {
+            defer { if isPending { rooms[job.order.tenant]?.pending -= 1 } }
             let verdict = try await ledger.decide(
                 Ask(Settings.operation), for: job.order.tenant)
-            noteRoom(verdict, of: job.order.tenant)
+            noteRoom(verdict, of: job.order.tenant, ours: isPending ? 1 : 0)
             guard case .denied(let wait) = verdict.outcome else { return }
             job.denial = verdict
             throw ControlPlaneError.conflict(wait.map { "\($0.milliseconds)" } ?? "")
@@ -103,17 +114,25 @@ extension Creations {
 }
 
 extension Creations {
-    /// Tenants remembered as unhurried; past it the memory starts anew.
-    private static let mostUnhurried = 10_000
+    /// What a tenant's limits had left at its last creation here, less what began since without asking first.
+    struct Room {
+        var left: Int64
+        /// Begun, and not answered by the ledger.
+        var pending: Int64 = 0
+    }
 
-    private func noteRoom(_ verdict: Verdict, of tenant: Tenant.ID) {
-        let isNear = verdict.limits.contains { $0.applied.isEnforced && $0.isWarning }
-        guard verdict.admittedAt != nil, !isNear else {
-            unhurried.remove(tenant)
-            return
-        }
-        if unhurried.count >= Self.mostUnhurried { unhurried.removeAll() }
-        unhurried.insert(tenant)
+    /// Tenants whose room is remembered; past it the memory starts anew.
+    private static let mostRooms = 10_000
+
+    /// - Parameter ours: whether this call is one of those that are pending.
+    private func noteRoom(_ verdict: Verdict, of tenant: Tenant.ID, ours: Int64) {
+        let limits = verdict.limits.filter(\.applied.isEnforced)
+        let left = limits.map(\.remaining).min() ?? .max
+        // Forgotten meanwhile, it may be less than what is under way.
+        let pending = max(rooms[tenant]?.pending ?? 0, ours)
+        if rooms[tenant] == nil, rooms.count >= Self.mostRooms { rooms.removeAll() }
+        rooms[tenant] = Room(
+            left: verdict.admittedAt == nil ? 0 : max(0, left - (pending - ours)), pending: pending)
     }
 }
 

@@ -41,6 +41,8 @@ package actor Creations: LoopBound {
         package var replaced = 0
         /// Killed since nobody waited for them any more.
         package var abandoned = 0
+        /// Intents taken back since the ledger denied their record.
+        package var withdrawn = 0
 
         package init() {}
     }
@@ -65,8 +67,7 @@ package actor Creations: LoopBound {
     let takes: Batcher<MadeSandbox, SandboxStore.MadeResult>
     let lives: Batcher<GivenLife, Result<Void, ControlPlaneError>>
     let checks: Batcher<NotedCheck, Result<Void, ControlPlaneError>>
-    /// Tenants whose limits had room by far at their last creation here.
-    package internal(set) var unhurried: Set<Tenant.ID> = []
+    var rooms: [Tenant.ID: Room] = [:]
     package internal(set) var counters = Counters()
 
     /// How long what is written after the answer waits for its like: at 240 creations a second, 6.2
@@ -133,6 +134,16 @@ package actor Creations: LoopBound {
             }
         } onCancel: {
             loop.execute { self.assumeIsolated { $0.work.resume(()) } }
+        }
+    }
+
+    /// Waits until what lingers is written, for a second at most.
+    package func flush() async {
+        let giveUpAt = MonotonicInstant.now.advanced(by: .seconds(1))
+        while true {
+            let (isNoted, isChecked) = (await lives.isIdle, await checks.isIdle)
+            guard !isNoted || !isChecked, .now < giveUpAt else { return }
+            try? await loop.sleep(for: .milliseconds(5))
         }
     }
 

@@ -154,11 +154,13 @@ extension SandboxStore {
         }
     }
 
-    /// Takes back the first try of a request, which the provider never heard of, and the request.
-    package func withdraw(_ sandbox: Sandbox) async throws(ControlPlaneError) {
+    /// Takes back the first try of a request, which the provider never heard of, and the request. False: it is
+    /// not as it was planned any more.
+    package func withdraw(_ sandbox: Sandbox) async throws(ControlPlaneError) -> Bool {
         // Tenants themselves delete nothing.
-        _ = try await asOperator(
+        let rows = try await asOperator(
             .sandboxWithdraw, [.uuid(sandbox.tenant.uuid), .uuid(sandbox.id)])
+        do throws(PostgresError) { return try rows.only().bool(0) } catch { throw .postgres(error) }
     }
 
     // MARK: One
@@ -291,17 +293,7 @@ extension Statement {
             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         """)
     fileprivate static let sandboxWithdraw = Statement(
-        "sandbox_withdraw",
-        """
-        WITH gone AS (
-            DELETE FROM sandbox
-            WHERE  tenant_id = $1 AND id = $2 AND state = 'creating' AND attempt = 1 RETURNING *),
-        untold AS (
-            DELETE FROM sandbox_event AS e USING gone
-            WHERE  e.tenant_id = gone.tenant_id AND e.sandbox_id = gone.id)
-        DELETE FROM sandbox_request AS r USING gone
-        WHERE  r.tenant_id = gone.tenant_id AND r.id = gone.request_id
-        """)
+        "sandbox_withdraw", "SELECT bw_sandbox_withdraw($1, $2)")
     fileprivate static let sandboxSpace = Statement(
         "sandbox_space", "SELECT bw_sandbox_space($1, false)")
     fileprivate static let sandboxesMade = Statement(

@@ -38,7 +38,7 @@ package import IO
     ///   - maxBatch: the most calls that one `perform` is given.
     ///   - maxQueued: calls that may wait for their batch; past it `.overloaded`.
     ///   - maxInFlight: batches out at a time. One, unless they go to different backends.
-    ///   - linger: how long the first call of a batch waits for others.
+    ///   - linger: how long a batch waits for more calls once it could leave.
     ///   - perform: answers each call, in the order given. It runs on the loop.
     package init(
         on loop: EventLoop, maxBatch: Int = 1_000, maxQueued: Int = 16_384, maxInFlight: Int = 1,
@@ -56,6 +56,10 @@ package import IO
 
     /// Calls that wait for their batch.
     package var queued: Int { calls.count }
+    /// Calls in batches that are out.
+    private var out = 0
+    /// Every call was answered.
+    package var isIdle: Bool { calls.isEmpty && out == 0 }
 
     /// Answers when the batch of this call is back. A caller that is cancelled is answered all the
     /// same: its call may be out already.
@@ -107,7 +111,9 @@ extension Batcher {
             if linger > .zero, !isClosing { try? await loop.sleep(for: linger) }
             if calls.isEmpty { continue }
             let (calls, callers) = unsafe takeBatch()
+            out += calls.count
             let answers = await perform(calls)
+            out -= calls.count
             for index in calls.indices {
                 let answer =
                     index < answers.count

@@ -141,6 +141,7 @@ struct Worker: Sendable {
             await ledger.tellDenials()
             await attempts.flush()
             await refusals.flush()
+            await creations.flush()
             await outbound.close()
             for pipeline in writes + [reads, creating] { await pipeline.close() }
             group.cancelAll()
