@@ -168,6 +168,19 @@ import Testing
         }
     }
 
+    @Test func `hold at once where they were changed`() async throws {
+        try await Served.with { served in
+            let (tenant, _) = try await served.tenant()
+            let (admin, cache) = (served.asOperator, served.plane.regions)
+            let path = "/v1/admin/tenants/\(tenant)/regions/eu"
+            #expect(try await cache.regions(of: tenant).isEmpty)
+            #expect(try await admin.send("PUT", path, Self.eu).status == 201)
+            #expect(try await cache.regions(of: tenant).map(\.name) == ["eu"])
+            #expect(try await admin.send("DELETE", path, nil, ["If-Match": "*"]).status == 204)
+            #expect(try await cache.regions(of: tenant).isEmpty)
+        }
+    }
+
     @Test(.proves("H9")) func `say which key seals what, and seal it again`() async throws {
         try await Served.with { served in
             let (tenant, _) = try await served.tenant()
