@@ -116,6 +116,7 @@ package struct MetricsPage {
     package static func render(
         loops: [LoopMetrics], ledgers: [Ledger.Counters], breakers: [Breakers.Counters],
         attempts: [Attempts.Counters], budgets: [CreationBudget.Counters] = [],
+        creations: [CreationMetrics] = [],
         outbound: [HTTPClient.Counters] = [], events: EventMetrics = EventMetrics(),
         alerts: [AlertSender.Counters] = [],
         isDatabaseUp: Bool, jobRuns: [String: [String: Int]],
@@ -129,6 +130,7 @@ package struct MetricsPage {
         page.breakers(breakers)
         page.attempts(attempts)
         page.budgets(budgets)
+        page.creations(creations)
         page.outbound(outbound)
         page.events(events)
         page.alerts(alerts)
@@ -351,11 +353,11 @@ package struct MetricsPage {
         sample("breakwater_event_streams", [], events.hub.listeners)
     }
 
-    private mutating func family(_ name: String, _ type: String, _ help: String) {
+    mutating func family(_ name: String, _ type: String, _ help: String) {
         text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }
 
-    private mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Int) {
+    mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Int) {
         let inside = labels.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
         text += inside.isEmpty ? "\(name) \(value)\n" : "\(name){\(inside)} \(value)\n"
     }

@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test(.proves("D1", "D3", "H2")) func `make, show, list, extend and kill`() async throws {
-        try await Self.with { fleet, _, client in
+        try await Self.with { fleet, served, client in
             let made = try await client.post(
                 "/v1/sandboxes",
                 #"{"template":"base","framework":"nextjs","metadata":{"user":"7"},"envVars":{"A":"b"}}"#)
@@ -58,6 +58,11 @@ import Testing
             #expect(killed.json?["reason"]?.text == "killed")
             #expect(try await fleet.live().isEmpty)
             #expect(try await client.send("DELETE", path).json?["state"]?.text == "stopped")
+            let metrics = try await served.client.get("/metrics").text
+            #expect(metrics.contains(#"breakwater_creations_total{outcome="made"} 1"#))
+            #expect(metrics.contains(#"breakwater_creations_total{outcome="failed"} 0"#))
+            #expect(metrics.contains("breakwater_creation_withdrawn_total 0"))
+            #expect(metrics.contains("breakwater_health_checks_total{verdict="))
             let after = try await client.post("\(path)/timeout", #"{"timeoutMs":60000}"#)
             #expect(after.status == 409 && after.problem == "conflict")
             let events = try await client.get("\(path)/events")

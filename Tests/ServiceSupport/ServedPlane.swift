@@ -41,7 +41,9 @@ package struct Served: Sendable {
                 MetricsPage.render(
                     loops: [metrics], ledgers: [await plane.ledger.counters],
                     breakers: [await plane.breakers.counters],
-                    attempts: [await plane.attempts.counters], events: EventMetrics(
+                    attempts: [await plane.attempts.counters],
+                    creations: [await CreationMetrics(plane.sandboxes.creations)],
+                    events: EventMetrics(
                         buffer: plane.buffer.counters, waiting: plane.buffer.count,
                         writer: await plane.eventWriter.counters,
                         hub: await plane.events.counters),

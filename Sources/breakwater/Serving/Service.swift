@@ -222,6 +222,7 @@ struct Service: Sendable {
         var breakers: [Breakers.Counters] = []
         var attempts: [Attempts.Counters] = []
         var budgets: [CreationBudget.Counters] = []
+        var creations: [CreationMetrics] = []
         var outbound: [HTTPClient.Counters] = []
         var alerts: [AlertSender.Counters] = []
         for worker in workers {
@@ -229,6 +230,7 @@ struct Service: Sendable {
             breakers.append(await worker.breakers.counters)
             attempts.append(await worker.attempts.counters)
             budgets.append(await worker.budget.counters)
+            creations.append(await CreationMetrics(worker.creations))
             outbound.append(await worker.outbound.counters)
             alerts.append(await worker.alertSender.counters)
         }
@@ -236,8 +238,8 @@ struct Service: Sendable {
         for scheduler in schedulers { runs.merge(await scheduler.runs) { $1 } }
         return MetricsPage.render(
             loops: workers.map(\.metrics), ledgers: ledgers, breakers: breakers,
-            attempts: attempts, budgets: budgets, outbound: outbound, events: events, alerts: alerts,
-            isDatabaseUp: isDatabaseUp,
+            attempts: attempts, budgets: budgets, creations: creations, outbound: outbound,
+            events: events, alerts: alerts, isDatabaseUp: isDatabaseUp,
             jobRuns: runs, build: Build.facts)
     }
 
