@@ -108,8 +108,11 @@ extension Batcher {
                 unsafe await withUnsafeContinuation { unsafe idle.append($0) }
                 continue
             }
-            if linger > .zero, !isClosing { try? await loop.sleep(for: linger) }
-            if calls.isEmpty { continue }
+            if linger > .zero, !isClosing {
+                // Cancelled, it leaves those that wait to `cancel`, which is on its way.
+                do throws(IOError) { try await loop.sleep(for: linger) } catch { return }
+                if calls.isEmpty { continue }
+            }
             let (calls, callers) = unsafe takeBatch()
             out += calls.count
             let answers = await perform(calls)
