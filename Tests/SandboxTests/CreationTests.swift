@@ -121,6 +121,20 @@ import Testing
         }
     }
 
+    @Test func `counts what a limit refused as that, whoever waits for it`() async throws {
+        try await Fleet.with { fleet in
+            try await Self.limit(fleet, to: 1)
+            _ = try await fleet.create()
+            _ = await fleet.creations.create(fleet.order())
+            guard case .failure(.overQuota) = await fleet.creations.begin(fleet.order()) else {
+                Issue.record("it was begun")
+                return
+            }
+            let counters = await fleet.creations.counters
+            #expect(counters.made == 1 && counters.refused == 2 && counters.failed == 0)
+        }
+    }
+
     /// While there is room intents are written beside their records, never more than there is room for.
     @Test(.proves("E5")) func `writes no intent past a limit in a rush`() async throws {
         try await Fleet.with { fleet in

@@ -23,12 +23,18 @@ extension Creations {
         let job = Job(order, at: clock.now) { begun.waiter.resume(.success($0)) }
         let outcome = await perform(job)
         inFlight -= 1
-        switch outcome {
-        case .success: counters.made += 1
-        case .failure(let failure):
-            counters.failed += 1
+        count(outcome)
+        if case .failure(let failure) = outcome {
             // Before its first row was there; after it nobody listens any more.
             begun.waiter.resume(.failure(failure))
+        }
+    }
+
+    private func count(_ outcome: Result<CreatedSandbox, CreationFailure>) {
+        switch outcome {
+        case .success: counters.made += 1
+        case .failure(.breakerOpen), .failure(.overQuota): counters.refused += 1
+        case .failure: counters.failed += 1
         }
     }
 
@@ -52,11 +58,7 @@ extension Creations {
         if Task.isCancelled, case .success(let made) = outcome, order.idempotency == nil {
             outcome = .failure(await abandon(made.sandbox))
         }
-        switch outcome {
-        case .success: counters.made += 1
-        case .failure(.breakerOpen), .failure(.overQuota): counters.refused += 1
-        case .failure: counters.failed += 1
-        }
+        count(outcome)
         return outcome
     }
 
