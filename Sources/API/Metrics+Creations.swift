@@ -5,11 +5,6 @@ package struct CreationMetrics: Sendable {
     package let creations: Creations.Counters
     package let checks: HealthChecker.Counters
 
-    package init(creations: Creations.Counters, checks: HealthChecker.Counters) {
-        self.creations = creations
-        self.checks = checks
-    }
-
     package init(_ creations: Creations) async {
         self.creations = await creations.counters
         checks = await creations.health.counters

@@ -116,8 +116,9 @@ extension Creations {
 extension Creations {
     /// What a tenant's limits had left at its last creation here, less what began since without asking first.
     struct Room {
+        /// Units; a creation costs one.
         var left: Int64
-        /// Begun, and not answered by the ledger.
+        /// Creations begun so that the ledger has not answered.
         var pending: Int64 = 0
     }
 

@@ -12,7 +12,7 @@ extension Creations {
 
     /// One creation with what its tries leave behind. Belongs to the loop.
     final class Job: @unchecked Sendable {
-        // Unchecked: its tries come one after the other, on the loop.
+        // Unchecked: touched on the loop alone. A first try writes its record and its intent at the same time.
         let order: CreationOrder
         let deadline: MonotonicInstant
         let request = UUID.v7()
