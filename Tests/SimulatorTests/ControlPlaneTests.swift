@@ -145,14 +145,16 @@ import Testing
     }
 
     @Test func `limits the rate of creations and their number`() async throws {
-        let limits = #"{"createsPerS": 0.5, "createBurst": 2, "concurrent": 3}"#
+        // A place comes back after 5 s: none does while a busy machine gets to the third call.
+        let limits = #"{"createsPerS": 0.2, "createBurst": 2, "concurrent": 3}"#
         try await withSimulator(limits: limits) { call in
             _ = try await call.create()
             _ = try await call.create()
             let limited = try await call("POST", "/v2/sandboxes", base)
             #expect(limited.status == 429)
             #expect(limited.json["message"]?.string == "Rate limit exceeded")
-            #expect(limited.field("Retry-After") == "2")
+            let wait = try #require(limited.field("Retry-After").flatMap { Int($0) })
+            #expect((3...5).contains(wait), "\(wait)")
             #expect(limited.field("RateLimit-Limit") == "2")
             #expect(limited.field("RateLimit-Remaining") == "0")
             let other = Caller(address: call.address, key: "e2b_22")
