@@ -9,17 +9,18 @@ import Testing
 private struct Probe: Job {
     let name = "probe"
     let interval: Duration
-    let work: @Sendable () async -> Void
+    let work: @Sendable () async throws(ControlPlaneError) -> Void
 
     init(
-        interval: Duration = .seconds(3600), _ work: @escaping @Sendable () async -> Void = {}
+        interval: Duration = .seconds(3600),
+        _ work: @escaping @Sendable () async throws(ControlPlaneError) -> Void = {}
     ) {
         self.interval = interval
         self.work = work
     }
 
     func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
-        await work()
+        try await work()
         return #"{"done": true}"#
     }
 }
@@ -136,6 +137,47 @@ private struct Probe: Job {
                     "UPDATE job SET outcome = 'failed' WHERE name = 'probe' AND epoch = 1 RETURNING name"
                 ))
             #expect(late.isEmpty)
+            #expect(try await plane.directory.jobs().first?.outcome == "succeeded")
+        }
+    }
+
+    @Test(.proves("H6"))
+    func `runs a job that failed again sooner, twice as long after each time`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let job = Probe(interval: .seconds(30)) { () throws(ControlPlaneError) in
+                throw .conflict("no luck")
+            }
+            let one = Self.scheduler(plane, job, "one")
+            var waits: [Duration] = []
+            for failures in 1...3 {
+                #expect(await one.runIfDue(job))
+                let state = try #require(try await plane.directory.jobs().first)
+                #expect(state.outcome == "failed" && state.failures == failures)
+                waits.append(state.nextRunAt - (try #require(state.finishedAt)))
+                _ = try await plane.directory.runJob("probe", by: .system)
+            }
+            #expect(waits.map { ($0 / .seconds(1)).rounded() } == [10, 20, 30])
+        }
+    }
+
+    @Test(.proves("H6"))
+    func `gives a run back that a stop has failed, and begins no other`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            let stopping = Mutex<Scheduler?>(nil)
+            let job = Probe { () throws(ControlPlaneError) in
+                await stopping.withLock(\.self)?.stop()
+                throw .conflict("closed")
+            }
+            let one = Self.scheduler(plane, job, "one")
+            stopping.withLock { $0 = one }
+            #expect(await one.runIfDue(job))
+            let state = try #require(try await plane.directory.jobs().first)
+            #expect(state.outcome == "abandoned" && state.failures == 0 && state.holder == nil)
+            #expect(await one.runIfDue(job) == false)
+            let two = Self.scheduler(plane, Probe(), "two")
+            #expect(await two.runIfDue(Probe()))
             #expect(try await plane.directory.jobs().first?.outcome == "succeeded")
         }
     }

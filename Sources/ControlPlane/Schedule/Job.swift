@@ -21,6 +21,7 @@ package struct JobState: Hashable, Sendable {
     package let startedAt: Timestamp?
     package let finishedAt: Timestamp?
     package let durationMs: Int64?
+    /// Of the last run: "succeeded", "failed", or "abandoned" by an instance that died or stopped.
     package let outcome: String?
     package let failures: Int32
     /// A JSON object: what the last run did, or `{"error": ...}`.
@@ -65,6 +66,8 @@ extension Statement {
         UPDATE job SET lease_until = clock_timestamp() + $3 * interval '1 millisecond'
         WHERE  name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING epoch
         """)
+    /// $3 says how it went, $4 what it did. Due again after $5 ms; one that failed sooner, after $6 ms and twice as
+    /// long each time; one that was abandoned at once.
     static let jobFinish = Statement(
         "job_finish",
         """
@@ -72,10 +75,13 @@ extension Statement {
         SET    holder = NULL, lease_until = NULL, finished_at = clock_timestamp(),
                duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000,
                outcome = $3, detail = $4,
-               failures = CASE WHEN $3 = 'succeeded' THEN 0 ELSE failures + 1 END,
+               failures = CASE $3 WHEN 'succeeded' THEN 0 WHEN 'failed' THEN failures + 1 ELSE failures END,
                -- asked for meanwhile: then at once
                next_run_at = CASE WHEN next_run_at > started_at THEN next_run_at
-                             ELSE clock_timestamp() + $5 * interval '1 millisecond' END
+                             ELSE clock_timestamp() + interval '1 millisecond' * CASE $3
+                                  WHEN 'succeeded' THEN $5
+                                  WHEN 'failed' THEN least($5, $6 * 2 ^ least(failures, 20))
+                                  ELSE 0 END END
         WHERE  name = $1 AND epoch = $2
         RETURNING duration_ms
         """)

@@ -11,12 +11,16 @@ package actor Scheduler: LoopBound {
         package var pollInterval: Duration = .seconds(1)
         /// How long one run may take before another instance may take over; its holder renews it.
         package var lease: Duration = .seconds(30)
+        /// The first wait after a run that failed, if the job's interval is longer; twice as long each time.
+        package var retry: Duration = .seconds(10)
         /// How often hints are looked at, in memory: what they tell of is in the database by then.
         package var hintInterval: Duration = .milliseconds(200)
         /// The least time from the end of a run to one that a hint asks for.
         package var hintSpacing: Duration = .milliseconds(500)
         /// And so many times what that run took: 5 % of a connection at most.
         package var hintRest = 19
+        /// How long the runs in hand may go on when all else has stopped.
+        package var grace: Duration = .seconds(1)
 
         package init() {}
     }
@@ -30,6 +34,7 @@ package actor Scheduler: LoopBound {
     /// Runs by job and outcome since the start.
     package private(set) var runs: [String: [String: Int]] = [:]
     private var isRegistered = false
+    private var isStopping = false
     /// Jobs that are to run before their time.
     private var hinted: Set<String> = []
 
@@ -50,7 +55,7 @@ package actor Scheduler: LoopBound {
     package func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask(executorPreference: loop) { await self.followHints() }
-            while !Task.isCancelled {
+            while !isStopping && !Task.isCancelled {
                 if await register() {
                     for job in jobs { await runIfDue(job) }
                 }
@@ -62,13 +67,18 @@ package actor Scheduler: LoopBound {
         }
     }
 
+    /// Takes no more jobs. What it has in hand may end; if that fails, for what it works with closes next, it
+    /// is due again at once, for whoever runs then. Cancel `run` to cut that short, and wait for its end before
+    /// the pipeline closes.
+    package func stop() { isStopping = true }
+
     /// Something happened that a job looks at: it runs in a moment rather than at its time. From any thread.
     package nonisolated func hint(_ name: String) {
         loop.execute { self.assumeIsolated { _ = $0.hinted.insert(name) } }
     }
 
     private func followHints() async {
-        while !Task.isCancelled {
+        while !isStopping && !Task.isCancelled {
             do throws(IOError) { try await loop.sleep(for: settings.hintInterval) } catch { return }
             for job in jobs where hinted.remove(job.name) != nil {
                 if !(await runEarly(job)) { hinted.insert(job.name) }
@@ -100,14 +110,15 @@ package actor Scheduler: LoopBound {
     @discardableResult
     package func runIfDue(_ job: any Job) async -> Bool {
         let lease = settings.lease.milliseconds
-        guard
+        guard !isStopping,
             let claim = try? await pipeline.execute(
                 .jobClaim, [.text(job.name), .text(instance), .int8(lease)]
             ).first,
             let epoch = try? claim.int64(0)
         else { return false }
         CrashPoint.jobClaimed.reached()
-        let (outcome, detail) = await runHoldingLease(job, epoch)
+        var (outcome, detail) = await runHoldingLease(job, epoch)
+        if isStopping, outcome == "failed" { outcome = "abandoned" }
         return await finish(job, epoch, outcome, detail)
     }
 
@@ -151,7 +162,7 @@ package actor Scheduler: LoopBound {
             .jobFinish,
             [
                 .text(job.name), .int8(epoch), .text(outcome), .jsonb(detail),
-                .int8(job.interval.milliseconds),
+                .int8(job.interval.milliseconds), .int8(settings.retry.milliseconds),
             ])
         guard let row = rows?.first else {
             // Another took it over, or the database is away and another will.

@@ -274,13 +274,13 @@ extension Pipeline {
         await withTaskCancellationHandler {
             await keepConnected()
         } onCancel: {
-            loop.execute { self.assumeIsolated { $0.cancel() } }
+            loop.execute { self.assumeIsolated { $0.cut() } }
         }
         stopWaiting()
     }
 
-    /// Takes no more calls, answers those it has, and lets `run` return. Cancel the task of `run`
-    /// to cut that short.
+    /// Takes no more calls, answers those it has, and lets `run` return. `cut`, or cancelling the
+    /// task of `run`, ends that sooner.
     package func close() {
         isClosing = true
         lastFailure = "closing"
@@ -298,7 +298,8 @@ extension Pipeline {
         lose(link, .unavailable("closed"))
     }
 
-    private func cancel() {
+    /// Takes no more calls; those it has fail.
+    package func cut() {
         isCancelled = true
         isClosing = true
         if let link { lose(link, .unavailable("cancelled")) }

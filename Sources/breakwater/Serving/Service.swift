@@ -96,10 +96,10 @@ struct Service: Sendable {
         let checkScheduler = Scheduler(
             on: jobLoop, checkJobs, pipeline: jobPipeline, instance: instance,
             settings: settings.scheduler, tell: tell)
+        let schedulers = [scheduler, alertScheduler, fleetScheduler, checkScheduler]
         let page: @Sendable () async -> String = {
             await Self.metrics(
-                workers, [scheduler, alertScheduler, fleetScheduler, checkScheduler], events.metrics(),
-                isDatabaseUp: readiness.reason == nil)
+                workers, schedulers, events.metrics(), isDatabaseUp: readiness.reason == nil)
         }
         let endpoints = try openEndpoints(workers.count)
         var api = settings.api
@@ -123,16 +123,25 @@ struct Service: Sendable {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             let background = jobLoop
+            var cut: Task<Void, any Error>?
             group.addTask(executorPreference: background) { await jobPipeline.run() }
             group.addTask(executorPreference: background) { await events.run() }
             group.addTask(executorPreference: background) { await hints?.run() }
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
-            group.addTask(executorPreference: background) { await scheduler.run() }
-            group.addTask(executorPreference: background) { await alertScheduler.run() }
-            group.addTask(executorPreference: background) { await fleetScheduler.run() }
-            group.addTask(executorPreference: background) { await checkScheduler.run() }
-            await run(zip(workers, servers).map { ($0, $1) }, readiness, stop)
+            await withDiscardingTaskGroup { schedules in
+                for scheduler in schedulers {
+                    schedules.addTask(executorPreference: background) { await scheduler.run() }
+                }
+                await run(zip(workers, servers).map { ($0, $1) }, schedulers, readiness, stop)
+                schedules.cancelAll()
+                // A job that takes longer is another instance's after its lease.
+                cut = Task { [grace = settings.scheduler.grace] in
+                    try await Task.sleep(for: grace)
+                    await jobPipeline.cut()
+                }
+            }
+            cut?.cancel()
             await jobPipeline.close()
             await events.close()
             group.cancelAll()
@@ -149,7 +158,7 @@ struct Service: Sendable {
     /// Runs the workers until they have drained. What is in hand at the end of the drain is cut off,
     /// calls to the database too, which would otherwise have until their own deadline.
     private func run(
-        _ workers: [(Worker, Server)], _ readiness: Readiness, _ stop: Stop
+        _ workers: [(Worker, Server)], _ schedulers: [Scheduler], _ readiness: Readiness, _ stop: Stop
     ) async {
         await withTaskGroup(of: Bool.self) { [tell] group in
             for (worker, server) in workers {
@@ -159,7 +168,7 @@ struct Service: Sendable {
                 }
             }
             group.addTask {
-                await drain(workers.map(\.1), readiness, stop)
+                await drain(workers.map(\.1), schedulers, readiness, stop)
                 return false
             }
             var running = workers.count
@@ -171,10 +180,13 @@ struct Service: Sendable {
     }
 
     /// Waits for the wish to stop and drains; returns at the end of the time for that.
-    private func drain(_ servers: [Server], _ readiness: Readiness, _ stop: Stop) async {
+    private func drain(
+        _ servers: [Server], _ schedulers: [Scheduler], _ readiness: Readiness, _ stop: Stop
+    ) async {
         await stop.wait()
         guard !Task.isCancelled else { return }
         readiness.drain()
+        for scheduler in schedulers { await scheduler.stop() }
         try? await Task.sleep(for: settings.drainDelay)
         for server in servers { await server.drain(within: settings.drain) }
         try? await Task.sleep(for: settings.drain)
