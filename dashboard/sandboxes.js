@@ -64,7 +64,7 @@ export default {
         table('Sandboxes', [
           { name: 'Sandbox', head: true, cell: (row) => h('button', { type: 'button', class: 'link', 'data-act': 'story', 'data-id': row.id, 'aria-label': `Story of sandbox ${row.id}` }, tailID(row.id)) },
           { name: 'State', cell: (row) => stateChip(row) },
-          { name: 'Ends', cell: (row) => row.endedAt ? when(row.endedAt) : row.endsAt ? until(row.endsAt, 'over') : '–' },
+          { name: 'Ends', cell: (row) => row.endedAt ? when(row.endedAt) : row.endsAt && row.state !== 'paused' ? until(row.endsAt, row.autoPause ? 'to be paused' : 'over') : '–' },
           { name: 'Template', wide: true, cell: (row) => row.template },
           { name: 'Region', wide: true, cell: (row) => row.region },
           { name: 'Made', wide: true, cell: (row) => since(row.createdAt) },

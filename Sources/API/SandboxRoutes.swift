@@ -350,6 +350,7 @@ private func write(_ row: Sandbox, to json: inout JSONWriter) {
     json.member("createdAt", row.createdAt.description)
     json.member("startedAt", orNull: row.startedAt?.description)
     json.member("endsAt", orNull: row.endsAt?.description)
+    json.member("autoPause", row.pauses)
     json.member("endedAt", orNull: row.endedAt?.description)
 }
 

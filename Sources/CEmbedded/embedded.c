@@ -75,6 +75,9 @@ static const unsigned char m0022[] = {
 static const unsigned char m0023[] = {
 #embed "../../migrations/0023_checks.sql"
 };
+static const unsigned char m0024[] = {
+#embed "../../migrations/0024_ends.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -152,6 +155,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0021_sessions", m0021, sizeof m0021},
     {"0022_creations_in_batches", m0022, sizeof m0022},
     {"0023_checks", m0023, sizeof m0023},
+    {"0024_ends", m0024, sizeof m0024},
 };
 
 static const struct bw_embedded_file dashboard[] = {

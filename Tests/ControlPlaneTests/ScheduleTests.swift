@@ -246,8 +246,14 @@ private struct Probe: Job {
             let second = try #require(
                 try await queue.claim(["probe"], limit: 10, lease: .seconds(60)).first)
             #expect(second.fence > first.fence)
-            #expect(try await queue.complete(first) == false)
-            #expect(try await queue.fail(second, "no", retryAfter: .zero))
+            // Late: it is another's. A neighbour's end is written all the same.
+            let ended = try await queue.end([
+                TaskEnd(first), TaskEnd(second, error: "no", retryAfter: .zero),
+            ])
+            #expect(ended == [second.id])
+            let row = try Session(Conninfo(url: plane.url)).execute(
+                "SELECT last_error, done_at IS NULL AND dead_at IS NOT NULL FROM task").only()
+            #expect(try row.text(0) == "no" && row.bool(1))
             // Its tries are used up: dead, and nobody gets it.
             #expect(try await queue.claim(["probe"], limit: 10, lease: .seconds(1)).isEmpty)
         }
@@ -266,7 +272,9 @@ private struct Probe: Job {
                 ])
             let claimed = try await queue.claim(["now", "later"], limit: 10, lease: .seconds(5))
             #expect(claimed.map(\.kind) == ["now"])
-            #expect(try await queue.complete(try #require(claimed.first)))
+            let task = try #require(claimed.first)
+            #expect(try await queue.end([TaskEnd(task)]) == [task.id])
+            #expect(try await queue.end([TaskEnd(task)]).isEmpty)
             #expect(try await queue.claim(["now"], limit: 10, lease: .seconds(5)).isEmpty)
         }
     }

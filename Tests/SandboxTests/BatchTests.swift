@@ -207,4 +207,21 @@ import Testing
             #expect(try tasks.map { try $0.text(0) } == [made[1].id, made[1].id].map(\.description))
         }
     }
+
+    @Test func `end in few transactions, however many they are`() async throws {
+        try await Fleet.with { fleet in
+            for _ in 0..<32 { _ = try await fleet.create() }
+            try Session(Conninfo(url: fleet.plane.url)).execute(
+                "UPDATE sandbox SET ends_at = now() - interval '1 second'")
+            let sent = await fleet.plane.reads.sent
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            for _ in 0..<2 { await fleet.tasks.round() }
+            let spent = await fleet.plane.reads.sent - sent
+            #expect(try await fleet.live().isEmpty)
+            #expect(try await fleet.rows().allSatisfy { $0.state == .stopped && $0.reason == .expired })
+            // One by one it was five each.
+            #expect(spent <= 32, "\(spent)")
+            try fleet.checkInvariants()
+        }
+    }
 }

@@ -60,6 +60,78 @@ import Testing
         }
     }
 
+    /// Its life is over for an hour.
+    private static func age(_ fleet: Fleet) throws {
+        try Session(Conninfo(url: fleet.plane.url)).execute(
+            "UPDATE sandbox SET ends_at = now() - interval '1 hour'")
+    }
+
+    @Test(.proves("D5", "D4"))
+    func `keeps what its tenant has paused, past the end of its life, and wakes it for another`()
+        async throws
+    {
+        try await Self.with { fleet, _, client in
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            func row() async throws -> ControlPlane.Sandbox {
+                try await fleet.creations.store.sandbox(providerID: id, of: fleet.tenant)
+            }
+            #expect(try await client.post("/e2b/sandboxes/\(id)/pause", "{}").status == 204)
+            try Self.age(fleet)
+            for _ in 0..<2 {
+                _ = try await fleet.sweep.run(fleet.plane.reads)
+                _ = try await fleet.pass()
+                await fleet.tasks.round()
+            }
+            #expect(try await row().state == .paused)
+            #expect(try await fleet.live().count == 1)
+            let woken = try await client.post(
+                "/e2b/v2/sandboxes/\(id)/connect", #"{"timeout":600}"#)
+            #expect(woken.status == 201, "\(woken.text)")
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            let running = try await row()
+            #expect(running.state == .running && running.endsAt == running.providerEndsAt)
+            #expect(try #require(running.endsAt) - .now > .seconds(590))
+            // And that one has an end.
+            try Self.age(fleet)
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            #expect(try await fleet.settle())
+            #expect(try await row().reason == .expired)
+            #expect(try await fleet.live().isEmpty)
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D5", "D3"))
+    func `leaves one that pauses at its end to its provider, and follows`() async throws {
+        try await Self.with { fleet, _, client in
+            let made = try await client.post(
+                "/e2b/v2/sandboxes", #"{"templateID":"base","timeout":300,"autoPause":true}"#)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            func row() async throws -> ControlPlane.Sandbox {
+                try await fleet.creations.store.sandbox(providerID: id, of: fleet.tenant)
+            }
+            #expect(try await row().pauses)
+            try Self.age(fleet)
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            #expect(try await row().state == .running)
+            _ = try await fleet.ask("POST", "/_sim/clock", #"{"advanceMs":301000}"#)
+            _ = try await fleet.pass()
+            #expect(try await row().state == .paused)
+            // Woken by what its user does with it: nothing of that comes through here.
+            _ = try await fleet.ask("POST", "/v2/sandboxes/\(id)/connect", #"{"timeout":900}"#)
+            _ = try await fleet.pass()
+            let running = try await row()
+            #expect(running.state == .running)
+            #expect(try #require(running.endsAt) - .now > .seconds(890))
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            #expect(try await client.send("DELETE", "/e2b/sandboxes/\(id)").status == 204)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            try fleet.checkInvariants()
+        }
+    }
+
     @Test(.proves("D5", "H1"))
     func `shows and touches no sandbox of another tenant in the same account`() async throws {
         try await Self.with { fleet, served, client in

@@ -8,6 +8,8 @@ internal import Postgres
 extension Gateway {
     /// Longest life that may be asked for, in seconds: 31 days.
     private static let longestLife = 2_678_400
+    /// The provider's own default for one that is woken without a time.
+    private static let wokenLife = Duration.seconds(300)
 
     // MARK: Creating
 
@@ -126,9 +128,15 @@ extension Gateway {
         let life = try life(call.object())
         let response = try await passed(call, to: row)
         guard (200...299).contains(response.status.code) else { return response }
-        if row.state == .paused {
-            _ = try? await sandboxes.store.move(
-                row.id, of: row.tenant, to: .running, why: nil, by: call.caller.actor)
+        // 201: it was paused, also where the row does not say so yet. It lives anew, from now on.
+        if row.state == .paused || response.status == .created {
+            var facts = SandboxFacts()
+            facts.endsAt = .now + (life ?? Self.wokenLife)
+            facts.providerEndsAt = facts.endsAt
+            let woken = try? await sandboxes.store.move(
+                row.id, of: row.tenant, to: .running, why: nil, by: call.caller.actor,
+                from: [.paused], facts)
+            if woken != nil { return response }
         }
         // It only makes longer.
         if let life, let endsAt = row.endsAt, Timestamp.now + life > endsAt { await note(row, life) }

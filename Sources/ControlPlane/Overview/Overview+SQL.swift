@@ -160,7 +160,7 @@ extension Statement {
                        ORDER BY changed_at DESC, id LIMIT 20) AS t)
             SELECT json_build_object(
                 'live', (SELECT count(*) FROM live), 'states', coalesce(states.json, '{}'),
-                'expiring5m', (SELECT count(*) FROM live WHERE state IN ('booting', 'running', 'paused')
+                'expiring5m', (SELECT count(*) FROM live WHERE state IN ('booting', 'running') AND NOT pauses
                                AND ends_at < now() + interval '5 minutes'),
                 'endedLastHour', coalesce(ended.json, '{}'),
                 'zombies', (SELECT count(*) FROM live WHERE health = 'zombie')

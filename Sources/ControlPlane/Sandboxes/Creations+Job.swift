@@ -42,6 +42,7 @@ extension Creations {
                 tenant: order.tenant, request: request, way: order.way,
                 template: order.choice.template, framework: order.choice.framework,
                 region: order.target.region, life: order.life,
+                pauses: order.pauses,
                 metadata: String(decoding: metadata.bytes, as: UTF8.self), traceID: order.traceID,
                 deadline: deadline)
         }

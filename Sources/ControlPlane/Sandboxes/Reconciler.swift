@@ -138,6 +138,7 @@ package struct Reconciler: Job {
             rows[row.id] = row
         }
         var doomed: [(sandbox: ProviderSandbox, row: Sandbox?)] = []
+        var seen: [(id: UUID, endsAt: Timestamp?)] = []
         for (id, sandboxes) in shown {
             report.seen += sandboxes.count
             guard let row = rows[id] else {
@@ -161,7 +162,8 @@ package struct Reconciler: Job {
                 case .createUnknown:
                     if try await adopt(row, sandbox, pass) { report.adopted += 1 }
                 case .booting, .running, .paused:
-                    try await store.seen(row.id, of: pass.tenant, endsAt: sandbox.endsAt)
+                    seen.append((row.id, sandbox.endsAt))
+                    try await follow(row, sandbox, pass)
                 case .stopped, .failed, .lost:
                     if isOld(row.endedAt, pass, settings.endedGrace) {
                         doomed.append((sandbox, row))
@@ -170,7 +172,27 @@ package struct Reconciler: Job {
                 }
             }
         }
+        try await store.seen(seen, of: pass.tenant)
         try await kill(doomed, pass, &report)
+    }
+
+    /// The provider pauses by itself what is to pause at its end, and wakes what is asked for something.
+    private func follow(
+        _ row: Sandbox, _ sandbox: ProviderSandbox, _ pass: Pass
+    ) async throws(ControlPlaneError) {
+        // The list may be older than what its tenant did meanwhile.
+        guard row.changedAt < pass.startedAt else { return }
+        if row.state == .running, sandbox.isPaused {
+            _ = try await store.move(
+                row.id, of: pass.tenant, to: .paused, why: nil, by: "system", from: [.running])
+        } else if row.state == .paused, !sandbox.isPaused, let endsAt = sandbox.endsAt {
+            // It has another life.
+            var facts = SandboxFacts()
+            facts.endsAt = endsAt
+            facts.providerEndsAt = endsAt
+            _ = try await store.move(
+                row.id, of: pass.tenant, to: .running, why: nil, by: "system", from: [.paused], facts)
+        }
     }
 
     private func isOld(_ time: Timestamp?, _ pass: Pass, _ grace: Duration) -> Bool {
@@ -257,7 +279,8 @@ package struct Reconciler: Job {
                     id, at: pass.target.endpoint, within: settings.call)
             } catch { return }
             guard found == nil else { return }
-            let isExpired = row.providerEndsAt.map { $0 <= .now } ?? false
+            // What is paused has no end.
+            let isExpired = row.state != .paused && row.providerEndsAt.map { $0 <= .now } ?? false
             if try await store.move(
                 row.id, of: pass.tenant, to: isExpired ? .stopped : .lost,
                 why: isExpired ? .expired : .missing, from: [row.state]) != nil

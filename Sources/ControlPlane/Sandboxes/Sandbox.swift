@@ -17,6 +17,8 @@ package struct Sandbox: Hashable, Sendable {
     package let region: String
     package let template: String
     package let framework: String?
+    /// Its provider pauses it when its life is over, rather than end it.
+    package let pauses: Bool
     /// The tenant's own, a JSON object of texts.
     package let metadata: String
     /// The provider's id, once it is known.
@@ -49,6 +51,7 @@ package struct Sandbox: Hashable, Sendable {
         region = try row.text("region")
         template = try row.text("template")
         framework = try row.textIfPresent("framework")
+        pauses = try row.bool("pauses")
         metadata = try row.json("metadata")
         providerID = try row.textIfPresent("provider_id")
         domain = try row.textIfPresent("domain")

@@ -10,6 +10,8 @@ package struct SandboxPlan: Hashable, Sendable {
     package let framework: String?
     package let region: String
     package let life: Duration
+    /// The provider is to pause it at the end of its life, not to end it.
+    package let pauses: Bool
     /// The tenant's own metadata, a JSON object of texts.
     package let metadata: String
     package let traceID: String?
@@ -18,8 +20,8 @@ package struct SandboxPlan: Hashable, Sendable {
 
     package init(
         tenant: Tenant.ID, request: UUID = .v7(), way: SandboxRequest.Way, template: String,
-        framework: String? = nil, region: String, life: Duration, metadata: String = "{}",
-        traceID: String? = nil, deadline: Duration
+        framework: String? = nil, region: String, life: Duration, pauses: Bool = false,
+        metadata: String = "{}", traceID: String? = nil, deadline: Duration
     ) {
         self.tenant = tenant
         self.request = request
@@ -28,6 +30,7 @@ package struct SandboxPlan: Hashable, Sendable {
         self.framework = framework
         self.region = region
         self.life = life
+        self.pauses = pauses
         self.metadata = metadata
         self.traceID = traceID
         self.deadline = deadline
@@ -194,6 +197,7 @@ extension SandboxStore {
             .texts(plans.map(\.metadata)), .optionalTexts(plans.map(\.traceID)),
             .int8s(plans.map(\.deadline.milliseconds)), .int8(leaseMargin.milliseconds),
             .text(instance), .int4(tries[0].most.map { Int32(clamping: $0) }),
+            .uuids(tries.filter(\.plan.pauses).map(\.id)),
         ]
         let rows: Rows
         if tries.count == 1, tries[0].attempt == 1, let idempotency = tries[0].idempotency {
@@ -290,7 +294,7 @@ extension Statement {
         "sandboxes_plan",
         """
         SELECT * FROM bw_sandboxes_plan(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         """)
     fileprivate static let sandboxWithdraw = Statement(
         "sandbox_withdraw", "SELECT bw_sandbox_withdraw($1, $2)")

@@ -22,12 +22,35 @@ extension SandboxStore {
             try await run([(.sandboxesByID, [.uuids(ids)])], of: tenant), Sandbox.init)
     }
 
-    /// A complete list holds it.
-    func seen(
-        _ id: UUID, of tenant: Tenant.ID, endsAt: Timestamp?
-    ) async throws(ControlPlaneError) {
-        _ = try await run([(.sandboxSeen, [.uuid(id), .timestamp(endsAt)])], of: tenant)
+    /// Those of several tenants, by their ids.
+    func sandboxes(
+        _ ids: [(tenant: Tenant.ID, id: UUID)]
+    ) async throws(ControlPlaneError) -> [UUID: Sandbox] {
+        let rows = try await execute(
+            .sandboxesGet, [.uuids(ids.map(\.tenant.uuid)), .uuids(ids.map(\.id))])
+        var byID: [UUID: Sandbox] = [:]
+        for sandbox in try decodeAll(rows, Sandbox.init) { byID[sandbox.id] = sandbox }
+        return byID
     }
+
+    /// A complete list holds them, with the ends that it tells.
+    func seen(
+        _ shown: [(id: UUID, endsAt: Timestamp?)], of tenant: Tenant.ID
+    ) async throws(ControlPlaneError) {
+        for start in stride(from: 0, to: shown.count, by: Self.chunk) {
+            let some = shown[start..<min(start + Self.chunk, shown.count)]
+            _ = try await run(
+                [
+                    (
+                        .sandboxesSeen,
+                        [.uuids(some.map(\.id)), .optionalTimestamps(some.map(\.endsAt))]
+                    )
+                ], of: tenant)
+        }
+    }
+
+    /// Rows of one transaction: short enough that nobody on the same connection waits for long.
+    private static let chunk = 100
 
     /// A complete list does not hold it; how many in a row, counted at least `spacing` apart.
     func missed(
@@ -95,16 +118,35 @@ extension SandboxStore {
         return (overdue.count, tries)
     }
 
-    /// Has those killed whose life is over; their number.
+    /// Has at most `limit` of those killed whose life is over; their number. What is paused, or pauses at
+    /// that end, is its tenant's to keep.
     func expireSandboxes(limit: Int) async throws(ControlPlaneError) -> Int {
-        let over = try await asOperator(.sandboxesOver, [.int8(Int64(limit))])
-        for row in over {
-            let (tenant, id) = try ids(row)
-            _ = try await move(
-                id, of: tenant, to: .stopping, why: .expired, by: "system",
-                from: [.booting, .running, .paused])
+        var ended = 0
+        while ended < limit {
+            let rows = try await asOperator(
+                .sandboxesExpire, [.int4(Int32(Self.chunk)), .text("system")])
+            let count: Int
+            do throws(PostgresError) { count = Int(try rows.only().int64(0)) } catch {
+                throw .postgres(error)
+            }
+            ended += count
+            if count < Self.chunk { break }
         }
-        return over.count
+        return ended
+    }
+
+    /// The step that moves sandboxes, each that stands where that is allowed, without other facts.
+    func moves(
+        _ sandboxes: [Sandbox], to state: SandboxState
+    ) -> Pipeline.Step {
+        (
+            .sandboxesMove,
+            [
+                .uuids(sandboxes.map(\.tenant.uuid)), .uuids(sandboxes.map(\.id)),
+                .texts(state.sources.map(\.rawValue)), .text(state.rawValue),
+                .optionalTexts(sandboxes.map(\.reason?.rawValue)), .text(instance),
+            ]
+        )
     }
 
     private func ids(_ row: Row) throws(ControlPlaneError) -> (Tenant.ID, UUID) {
@@ -121,14 +163,14 @@ extension Statement {
         "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND region = $1 AND ended_at IS NULL")
     fileprivate static let sandboxesByID = Statement(
         "sandboxes_by_id", "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND id = ANY ($1)")
-    fileprivate static let sandboxSeen = Statement(
-        "sandbox_seen",
-        """
-        UPDATE sandbox
-        SET    seen_at = clock_timestamp(), misses = 0, missed_at = NULL,
-               provider_ends_at = coalesce($2, provider_ends_at)
-        WHERE  tenant_id = bw_tenant() AND id = $1 AND ended_at IS NULL
-        """)
+    fileprivate static let sandboxesGet = Statement(
+        "sandboxes_get", "SELECT * FROM bw_sandboxes_get($1, $2)")
+    fileprivate static let sandboxesSeen = Statement(
+        "sandboxes_seen", "SELECT bw_sandboxes_seen($1, $2)")
+    fileprivate static let sandboxesExpire = Statement(
+        "sandboxes_expire", "SELECT bw_sandboxes_expire($1, $2)")
+    fileprivate static let sandboxesMove = Statement(
+        "sandboxes_move", "SELECT * FROM bw_sandboxes_move($1, $2, $3, $4, $5, $6)")
     fileprivate static let sandboxMissed = Statement(
         "sandbox_missed",
         """
@@ -170,12 +212,5 @@ extension Statement {
         """
         SELECT * FROM sandbox
         WHERE  tenant_id = bw_tenant() AND request_id = $1 AND state IN ('creating', 'booting')
-        """)
-    fileprivate static let sandboxesOver = Statement(
-        "sandboxes_over",
-        """
-        SELECT tenant_id, id FROM sandbox
-        WHERE  state IN ('booting', 'running', 'paused') AND ends_at < clock_timestamp()
-        ORDER  BY ends_at LIMIT $1
         """)
 }

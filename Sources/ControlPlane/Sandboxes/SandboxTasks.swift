@@ -78,30 +78,88 @@ package actor SandboxTasks: LoopBound {
         }
     }
 
-    /// Takes what is due and does it; whether there was as much as it takes at a time.
+    /// Takes what is due and does it; whether there was as much as it takes at a time. What cannot be written
+    /// of an end is done once more when the lease has passed.
     @discardableResult
     package func round() async -> Bool {
         let kinds =
             await killing.isOn() ? ["sandbox.kill", "sandbox.extend"] : ["sandbox.extend"]
-        guard
-            let tasks = try? await queue.claim(
-                kinds, limit: settings.width, lease: settings.lease)
-        else { return false }
+        let tasks: [ClaimedTask]
+        let rows: [UUID: Sandbox]
+        do throws(ControlPlaneError) {
+            tasks = try await queue.claim(kinds, limit: settings.width, lease: settings.lease)
+            if tasks.isEmpty { return false }
+            rows = try await store.sandboxes(
+                tasks.compactMap { task in sandboxID(task.payload).map { (task.tenant, $0) } })
+        } catch { return false }
+        let round = Round(killing, on: loop) { await self.write($0) }
         await withDiscardingTaskGroup { group in
-            for task in tasks { group.addTask(executorPreference: loop) { await self.perform(task) } }
+            group.addTask(executorPreference: loop) { await round.switchReads.run() }
+            group.addTask(executorPreference: loop) { await round.ends.run() }
+            await withDiscardingTaskGroup { group in
+                for task in tasks {
+                    let row = sandboxID(task.payload).flatMap { rows[$0] }
+                    group.addTask(executorPreference: loop) {
+                        await self.perform(task, on: row, in: round)
+                    }
+                }
+            }
+            await round.switchReads.close()
+            await round.ends.close()
         }
         return tasks.count == settings.width
     }
 
-    private func perform(_ task: ClaimedTask) async {
+    /// What the tasks of a round have in common: reads and writes that come while one is out share the next.
+    private struct Round {
+        /// Whether kills are on, read after the question.
+        let switchReads: Batcher<Void, Bool>
+        let ends: Batcher<End, Void>
+
+        init(
+            _ killing: KillSwitch, on loop: EventLoop,
+            write: @escaping @Sendable ([End]) async -> Void
+        ) {
+            switchReads = Batcher(on: loop) { calls in
+                let isOn = await killing.isOn()
+                return calls.map { .success(isOn) }
+            }
+            ends = Batcher(on: loop) { ends in
+                await write(ends)
+                return ends.map { _ in .success(()) }
+            }
+        }
+
+        func mayKill() async -> Bool { (try? await switchReads(())) ?? false }
+    }
+
+    /// Of a task; `stopped` is the row of a sandbox that is confirmed to be gone.
+    private struct End: Sendable {
+        let task: TaskEnd
+        var stopped: Sandbox?
+    }
+
+    private func write(_ ends: [End]) async {
+        _ = await store.grouped(ends, by: { _ in 0 }) { [queue, store] ends throws(ControlPlaneError) in
+            let stopped = ends.compactMap(\.stopped)
+            _ = try await queue.end(
+                ends.map(\.task), after: stopped.isEmpty ? [] : [store.moves(stopped, to: .stopped)])
+            return ends.map { _ in .success(()) }
+        }
+    }
+
+    private func perform(_ task: ClaimedTask, on row: Sandbox?, in round: Round) async {
+        var end = End(task: TaskEnd(task))
         do throws(TaskFailure) {
-            try await carryOut(task)
-            _ = try? await queue.complete(task)
+            // One that was removed with its tenant needs nothing.
+            if let row { end.stopped = try await carryOut(task.kind, on: row, in: round) }
         } catch {
             let doublings = Double(1 << min(max(Int(task.attempts) - 1, 0), 10))
             let pause = min(settings.backoff * doublings, .seconds(60))
-            _ = try? await queue.fail(task, error.reason, retryAfter: max(pause, error.after))
+            end = End(
+                task: TaskEnd(task, error: error.reason, retryAfter: max(pause, error.after)))
         }
+        try? await round.ends(end)
     }
 
     private struct TaskFailure: Error {
@@ -109,35 +167,33 @@ package actor SandboxTasks: LoopBound {
         var after: Duration = .zero
     }
 
-    private func carryOut(_ task: ClaimedTask) async throws(TaskFailure) {
-        guard let id = sandboxID(task.payload) else { return }
-        let row: Sandbox
-        do throws(ControlPlaneError) {
-            row = try await store.sandbox(id, of: task.tenant)
-        } catch {
-            if case .notFound = error { return }
-            throw TaskFailure(reason: "the row: \(error)")
-        }
+    /// The row, if it is to be stopped.
+    private func carryOut(
+        _ kind: String, on row: Sandbox, in round: Round
+    ) async throws(TaskFailure) -> Sandbox? {
         let target: CreationTarget
         do throws(ControlPlaneError) {
-            guard let found = try await targets.find(task.tenant, row.region) else {
+            guard let found = try await targets.find(row.tenant, row.region) else {
                 throw ControlPlaneError.notFound("region \(row.region)")
             }
             target = found
         } catch {
             throw TaskFailure(reason: "the region: \(error)")
         }
-        if task.kind == "sandbox.kill" {
-            try await kill(row, at: target.endpoint)
-            await budget.release(target.account, lease: row.id)
-        } else {
+        guard kind == "sandbox.kill" else {
             try await extend(row, at: target.endpoint)
+            return nil
         }
+        guard row.state == .stopping else { return nil }
+        try await kill(row, at: target.endpoint, in: round)
+        await budget.release(target.account, lease: row.id)
+        return row
     }
 
     /// Not found is success; so is to have been killed by somebody else.
-    private func kill(_ row: Sandbox, at endpoint: ProviderEndpoint) async throws(TaskFailure) {
-        guard row.state == .stopping else { return }
+    private func kill(
+        _ row: Sandbox, at endpoint: ProviderEndpoint, in round: Round
+    ) async throws(TaskFailure) {
         var ids = row.providerID.map { [$0] } ?? []
         if ids.isEmpty {
             ids = try await found(row, at: endpoint).map(\.id)
@@ -147,16 +203,13 @@ package actor SandboxTasks: LoopBound {
         }
         for id in ids {
             // The task was taken before the switch was thrown.
-            guard await killing.isOn() else {
+            guard await round.mayKill() else {
                 throw TaskFailure(reason: "killing is switched off", after: .seconds(1))
             }
             do throws(TryError) {
                 _ = try await providers.kill(id, at: endpoint, within: settings.call)
             } catch { throw TaskFailure(reason: "\(error)") }
         }
-        do throws(ControlPlaneError) {
-            _ = try await store.move(row.id, of: row.tenant, to: .stopped, why: row.reason)
-        } catch { throw TaskFailure(reason: "\(error)") }
     }
 
     /// What the provider has under our id, of a try whose answer never came.

@@ -23,6 +23,21 @@ package struct ClaimedTask: Hashable, Sendable {
     }
 }
 
+/// What became of a claimed task.
+package struct TaskEnd: Sendable {
+    package let task: ClaimedTask
+    /// Nil: it is done.
+    package let error: String?
+    /// When one that failed is due again.
+    package let retryAfter: Duration
+
+    package init(_ task: ClaimedTask, error: String? = nil, retryAfter: Duration = .zero) {
+        self.task = task
+        self.error = error
+        self.retryAfter = retryAfter
+    }
+}
+
 /// The outbox: tasks are added in the transaction that decides them and run at least once.
 package struct TaskQueue: Sendable {
     private let pipeline: Pipeline
@@ -51,43 +66,45 @@ package struct TaskQueue: Sendable {
     package func claim(
         _ kinds: [String], limit: Int, lease: Duration
     ) async throws(ControlPlaneError) -> [ClaimedTask] {
-        let rows = try await asOperator(
+        let claim: Pipeline.Step = (
             .taskClaim,
-            [.texts(kinds), .int8(Int64(limit)), .text(instance), .int8(lease.milliseconds)])
+            [.texts(kinds), .int8(Int64(limit)), .text(instance), .int8(lease.milliseconds)]
+        )
+        let rows: Rows
+        do throws(PostgresError) {
+            rows = try await pipeline.transaction([(.enterOperator, []), claim])[1]
+        } catch {
+            throw .postgres(error)
+        }
         return try decodeAll(rows, ClaimedTask.init)
     }
 
-    /// Marks a claimed task done. False: it is another's by now, and nothing was changed.
-    package func complete(_ task: ClaimedTask) async throws(ControlPlaneError) -> Bool {
-        try await !asOperator(
-            .taskComplete, [.uuid(task.tenant.uuid), .uuid(task.id), .int8(task.fence)]
-        ).isEmpty
-    }
-
-    /// Gives a claimed task back: it is due again after `delay`, or dead if its tries are used up.
-    /// False: it is another's by now.
-    package func fail(
-        _ task: ClaimedTask, _ error: String, retryAfter delay: Duration
-    ) async throws(ControlPlaneError) -> Bool {
-        try await !asOperator(
-            .taskFail,
+    /// Marks claimed tasks done, or gives them back: due again after a time, or dead if their tries are used
+    /// up. Answers those that were not another's by then; the rest stay as they are.
+    ///
+    /// - Parameter steps: of the same transaction, and before: what was done.
+    package func end(
+        _ ends: [TaskEnd], after steps: [Pipeline.Step] = []
+    ) async throws(ControlPlaneError) -> Set<UUID> {
+        let step: Pipeline.Step = (
+            .tasksEnd,
             [
-                .uuid(task.tenant.uuid), .uuid(task.id), .int8(task.fence), .text(redacted(error)),
-                .int8(delay.milliseconds),
+                .uuids(ends.map(\.task.tenant.uuid)), .uuids(ends.map(\.task.id)),
+                .int8s(ends.map(\.task.fence)),
+                .optionalTexts(ends.map { $0.error.map { redacted(String($0.prefix(2000))) } }),
+                .int8s(ends.map(\.retryAfter.milliseconds)),
             ]
-        ).isEmpty
-    }
-
-    private func asOperator(
-        _ statement: Statement, _ parameters: [Parameter]
-    ) async throws(ControlPlaneError) -> Rows {
+        )
         do throws(PostgresError) {
-            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[
-                1]
+            guard let rows = try await pipeline.transaction(steps + [step]).last else {
+                throw .decode("no answer")
+            }
+            return Set(try rows.map { row throws(PostgresError) in try row.uuid(0) })
         } catch {
             throw .postgres(error)
         }
     }
+
 }
 
 extension Statement {
@@ -112,19 +129,6 @@ extension Statement {
         FROM   due WHERE (t.tenant_id, t.id) = (due.tenant_id, due.id)
         RETURNING t.tenant_id, t.id, t.kind, t.payload, t.attempts, t.fence
         """)
-    fileprivate static let taskComplete = Statement(
-        "task_complete",
-        """
-        UPDATE task SET done_at = clock_timestamp(), holder = NULL, lease_until = NULL
-        WHERE  tenant_id = $1 AND id = $2 AND fence = $3 AND done_at IS NULL RETURNING id
-        """)
-    fileprivate static let taskFail = Statement(
-        "task_fail",
-        """
-        UPDATE task
-        SET    holder = NULL, lease_until = NULL, last_error = $4,
-               not_before = clock_timestamp() + $5 * interval '1 millisecond',
-               dead_at = CASE WHEN attempts >= max_attempts THEN clock_timestamp() END
-        WHERE  tenant_id = $1 AND id = $2 AND fence = $3 AND done_at IS NULL RETURNING id
-        """)
+    fileprivate static let tasksEnd = Statement(
+        "tasks_end", "SELECT * FROM bw_tasks_end($1, $2, $3, $4, $5)")
 }

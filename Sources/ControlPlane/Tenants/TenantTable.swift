@@ -134,7 +134,7 @@ package struct TenantTable: Sendable {
                     "id", "request_id", "attempt", "version", "state", "reason", "region",
                     "template", "framework", "metadata", "provider_id", "domain", "health",
                     "created_at", "changed_at", "started_at", "ends_at", "provider_ends_at",
-                    "seen_at", "misses", "missed_at", "ended_at",
+                    "seen_at", "misses", "missed_at", "ended_at", "pauses",
                 ])),
         TenantTable(
             name: "sandbox_event", key: [("sandbox_id", .uuid), ("version", .integer)],
