@@ -11,5 +11,5 @@ package struct Refusal: Error, Sendable {
     /// 400, the most frequent kind.
     static func malformed(_ detail: StaticString) -> Refusal { Refusal(.badRequest, detail) }
 
-    package var problem: Problem { Problem(type, detail: detail.description) }
+    package var problem: Problem { Problem(refusal: type, detail: detail.description) }
 }

@@ -47,6 +47,24 @@ package struct Problem: Error, Sendable {
     }
 }
 
+extension Problem {
+    /// A refusal before it is known for whom the request is. Stock E2B SDKs cannot read an error without `code`
+    /// and `message`, and try a call four times unless `Should-Retry` says otherwise.
+    init(
+        refusal type: ProblemType, detail: String? = nil, retryAfter: Duration? = nil,
+        fields: [Field] = []
+    ) {
+        self.init(
+            type, detail: detail, retryAfter: retryAfter,
+            members: [
+                ("code", .integer(Int64(type.status.code))), ("message", .string(detail ?? type.title)),
+            ],
+            fields: fields + [
+                Field(FieldName("Should-Retry"), type.status.code == 503 ? "true" : "false")
+            ])
+    }
+}
+
 extension Response {
     /// The problem as an answer: `application/problem+json`, not to be cached.
     package init(_ problem: Problem, requestID: RequestID) {

@@ -79,10 +79,10 @@ package final class Routes: Sendable {
     func problem(_ match: Match) -> Problem? {
         switch match {
         case .route, .options: nil
-        case .notFound: Problem(.notFound)
+        case .notFound: Problem(refusal: .notFound)
         case .methodNotAllowed(let endpoint):
-            Problem(.methodNotAllowed, fields: [Field(.allow, allowed[endpoint])])
-        case .unknownMethod: Problem(.notImplemented, detail: "the method is not known here")
+            Problem(refusal: .methodNotAllowed, fields: [Field(.allow, allowed[endpoint])])
+        case .unknownMethod: Problem(refusal: .notImplemented, detail: "the method is not known here")
         }
     }
 

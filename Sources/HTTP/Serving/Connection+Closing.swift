@@ -9,7 +9,7 @@ extension Connection {
             await refuse(refusal.problem, &wire)
             return .refused
         case .tooSlow:
-            await refuse(Problem(.requestTimeout), &wire)
+            await refuse(Problem(refusal: .requestTimeout), &wire)
             return .requestTooSlow
         case .idle: return .idle
         case .readerTooSlow: return .readerTooSlow

@@ -102,10 +102,10 @@ package actor Connection: LoopBound {
     private func problem(with request: Request, _ match: Routes.Match) -> Problem? {
         guard case .route = match else { return server.routes.problem(match) }
         if request.head.expectation == .unknown {
-            return Problem(.expectationFailed, detail: "only 100-continue is known here")
+            return Problem(refusal: .expectationFailed, detail: "only 100-continue is known here")
         }
         if case .length(let length) = request.head.framing, length > bodyLimit(match) {
-            return Problem(.bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
+            return Problem(refusal: .bodyTooLarge, detail: "this takes \(bodyLimit(match)) bytes")
         }
         return nil
     }

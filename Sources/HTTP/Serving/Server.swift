@@ -147,7 +147,7 @@ extension Server {
     private func turnAway(_ socket: Socket, _ peer: IPAddress) {
         let id = state.makeID()
         let response = Response(
-            Problem(.overloaded, detail: "too many connections", retryAfter: .seconds(1)),
+            Problem(refusal: .overloaded, detail: "too many connections", retryAfter: .seconds(1)),
             requestID: id)
         var output = ByteBuffer()
         let context = ResponseWriter.Context(
