@@ -96,18 +96,28 @@ extension Services {
         case .domain(let error):
             let problem = Problem(error, retryAfter: settings.storeRetryAfter)
             if problem.status.code == 500 {
-                let cause =
-                    if case .postgres(let error) = error { error.reason } else { "\(error)" }
-                tell(
-                    .requestFailed(
-                        operation: operationID, requestID: request.id.description,
-                        traceID: request.trace.traceID,
-                        address: settings.trustedProxies.client(of: request)?.description,
-                        cause: cause))
+                tell(.requestFailed(operationID, request, self, cause: error.cause))
             }
             return problem
         }
     }
+}
+
+extension Event {
+    static func requestFailed(
+        _ operationID: String, _ request: Request, _ services: Services, cause: String
+    ) -> Event {
+        .requestFailed(
+            operation: operationID, requestID: request.id.description,
+            traceID: request.trace.traceID,
+            address: services.settings.trustedProxies.client(of: request)?.description,
+            cause: cause)
+    }
+}
+
+extension ControlPlaneError {
+    /// For the log.
+    var cause: String { if case .postgres(let error) = self { error.reason } else { "\(self)" } }
 }
 
 /// The caller behind a request's key or session, if it has one of `scopes`; of an operator's that names a
@@ -118,6 +128,12 @@ func caller(
     var caller: Caller
     var session: SessionToken?
     if let key = request.apiKey {
+        if let other = request.bearer, other != key {
+            throw .problem(
+                Problem(
+                    .badRequest,
+                    detail: "Authorization and X-API-Key hold different keys: send one of them"))
+        }
         caller = try await services.caller(of: key, request)
     } else if let token = SessionCookie.token(of: request, isSecure: services.isSecure(request)) {
         session = token
@@ -190,6 +206,10 @@ extension Request {
     /// The key in `Authorization: Bearer` or `X-API-Key`, whichever is there.
     fileprivate var apiKey: [UInt8]? {
         if let key = header(.xApiKey) { return Array(key.utf8) }
+        return bearer
+    }
+
+    fileprivate var bearer: [UInt8]? {
         guard let value = header(.authorization), value.utf8.count > 7,
             value.utf8.prefix(7).elementsEqual("Bearer ".utf8)
                 || value.prefix(7).lowercased() == "bearer "

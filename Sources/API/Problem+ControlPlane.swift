@@ -51,7 +51,7 @@ extension Problem {
                 .idempotencyMismatch,
                 detail: "this Idempotency-Key was used with another body; take a new key")
         case .invalid(let field, let reason):
-            self.init(.validation, detail: reason, errors: [Invalid(field, reason)])
+            self = .invalid(field, reason)
         case .conflict(let reason): self.init(.conflict, detail: reason)
         case .secretKeyNeeded:
             self.init(
@@ -113,7 +113,9 @@ extension Problem {
                 errors: [Invalid(error.pointer, error.message)])
         default:
             self.init(
-                .validation, detail: error.message, errors: [Invalid(error.pointer, error.message)])
+                .validation,
+                detail: error.pointer.isEmpty ? error.message : "\(error.pointer): \(error.message)",
+                errors: [Invalid(error.pointer, error.message)])
         }
     }
 

@@ -83,6 +83,18 @@ import Testing
         }
     }
 
+    @Test(.proves("D1", "D3"))
+    func `takes no sandbox that is another's`() async throws {
+        try await Fleet.with { fleet in
+            let first = try await fleet.create()
+            // A provider that begins anew with the same ids.
+            _ = try await fleet.ask("POST", "/_sim/reset")
+            let second = try await fleet.create()
+            #expect(second.answer.id != first.answer.id && second.attempts == 2)
+            try fleet.checkInvariants()
+        }
+    }
+
     @Test(.proves("D1"), arguments: [FallbackRule.templateNotFound, .anyError])
     func `falls back to the default template`(rule: FallbackRule) async throws {
         try await Fleet.with(templates: #"["zapdev"]"#) { fleet in

@@ -132,6 +132,95 @@ import Testing
         }
     }
 
+    @Test(.proves("D5", "D4"))
+    func `ends nothing here while its provider is asked to keep it`() async throws {
+        let faults = #"[{"operations": ["pause"], "effects": [{"effect": "slow", "factor": 1, "addMs": 1500}]}]"#
+        try await Self.with(faults: faults) { fleet, _, client in
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            try Session(Conninfo(url: fleet.plane.url)).execute(
+                "UPDATE sandbox SET ends_at = clock_timestamp() + interval '400 milliseconds'")
+            async let paused = client.post("/e2b/sandboxes/\(id)/pause", "{}")
+            for _ in 0..<40 {
+                _ = try await fleet.sweep.run(fleet.plane.reads)
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            #expect(try await paused.status == 204)
+            let row = try await fleet.creations.store.sandbox(providerID: id, of: fleet.tenant)
+            #expect(row.state == .paused)
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+
+    @Test(.proves("D5", "D4"))
+    func `says what the provider says of a life that it does not allow`() async throws {
+        let faults = #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#
+        try await Self.with(faults: faults) { fleet, _, client in
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            #expect(made.status == 400, "\(made.text)")
+            #expect(made.fields["should-retry"] == "false")
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            #expect(try await fleet.rows().map(\.reason) == [.refused])
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D5", "H2"))
+    func `gives two with one key one sandbox, also at the same time`() async throws {
+        let faults = #"[{"operations": ["create"], "effects": [{"effect": "slow", "factor": 1, "addMs": 500}]}]"#
+        try await Self.with(faults: faults) { fleet, _, client in
+            async let one = client.send(
+                "POST", "/e2b/v2/sandboxes", Self.create, ["Idempotency-Key": "same"])
+            async let two = client.send(
+                "POST", "/e2b/v2/sandboxes", Self.create, ["Idempotency-Key": "same"])
+            let answers = try await [one, two]
+            #expect(answers.map(\.status) == [201, 201])
+            #expect(Set(answers.map { $0.json?["sandboxID"]?.text }).count == 1)
+            #expect(try await fleet.live().count == 1)
+        }
+    }
+
+    @Test(.proves("D5", "H1"), arguments: [
+        "metadata=a%3Db&metadata=breakwater.tenant%3D", "metadata=a%3Db&%6detadata=breakwater.tenant%3D",
+        "%6detadata=breakwater.tenant%3D",
+    ])
+    func `lists nobody else's, however it is asked`(query: String) async throws {
+        try await Self.with { fleet, served, client in
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            let (other, stranger) = try await served.tenant([.sandbox])
+            try await Self.region(fleet, other, "us")
+            let list = try await stranger.get("/e2b/v2/sandboxes?\(query)\(fleet.tenant)")
+            #expect([200, 400].contains(list.status) && !list.text.contains(id), "\(list.text)")
+            #expect(try await stranger.get("/e2b/events/sandboxes").status == 501)
+        }
+    }
+
+    @Test(.proves("D5"))
+    func `answers what cannot be kept or read in words`() async throws {
+        let faults = #"[{"operations": ["get"], "effects": [{"effect": "malformed"}]}]"#
+        try await Self.with(faults: faults) { fleet, _, client in
+            for body in [
+                #"{"templateID":"base","metadata":{"a":"x\u0000y"}}"#,
+                #"{"templateID":"base","metadata":{"a\u0000":"x"}}"#, #"{"templateID":"b\u0000"}"#,
+            ] {
+                let answer = try await client.post("/e2b/v2/sandboxes", body)
+                #expect(answer.status == 400 && answer.text.contains("U+0000"), "\(answer.text)")
+            }
+            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
+            let id = try #require(made.json?["sandboxID"]?.text)
+            let shown = try await client.get("/e2b/sandboxes/\(id)")
+            #expect(shown.status == 502 && shown.json?["message"]?.text != nil, "\(shown.text)")
+            // Nor does the HTTP layer say what a stock SDK cannot read.
+            let nowhere = try await client.send("DELETE", "/sandboxes")
+            #expect([404, 405].contains(nowhere.status) || nowhere.json?["code"]?.integer != nil)
+            let unknown = try await client.get("/nowhere")
+            #expect(unknown.json?["code"]?.integer == 404 && unknown.json?["message"]?.text != nil)
+            #expect(unknown.fields["should-retry"] == "false")
+        }
+    }
+
     @Test(.proves("D5", "H1"))
     func `shows and touches no sandbox of another tenant in the same account`() async throws {
         try await Self.with { fleet, served, client in

@@ -113,6 +113,27 @@ import Testing
         }
     }
 
+    @Test(.proves("D3")) func `has what it lost back when the provider shows it again`() async throws {
+        try await Fleet.with { fleet in
+            let made = try await fleet.create()
+            let store = fleet.creations.store
+            _ = try await store.move(
+                made.sandbox.id, of: fleet.tenant, to: .lost, why: .missing, from: [.running])
+            #expect(try await fleet.pass().killed == 0)
+            let row = try await store.sandbox(made.sandbox.id, of: fleet.tenant)
+            #expect(row.state == .running && row.endedAt == nil)
+            // One whose time is over is not anybody's any more.
+            _ = try await store.move(
+                row.id, of: fleet.tenant, to: .lost, why: .missing, from: [.running])
+            try Session(Conninfo(url: fleet.plane.url)).execute(
+                "UPDATE sandbox SET ends_at = now() - interval '1 second'")
+            #expect(try await fleet.pass().killed == 1)
+            #expect(try await fleet.settle())
+            #expect(try await fleet.live().isEmpty)
+            try fleet.checkInvariants()
+        }
+    }
+
     @Test(.proves("D3")) func `calls lost what two lists and a direct look do not show`()
         async throws
     {

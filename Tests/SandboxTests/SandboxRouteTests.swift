@@ -29,6 +29,21 @@ import Testing
         }
     }
 
+    @Test(.proves("D4"))
+    func `promise no life that the provider does not allow`() async throws {
+        try await Self.with { fleet, _, client in
+            let made = try await client.post("/v1/sandboxes", #"{"template":"base"}"#)
+            let id = try #require(made.json?["id"]?.text)
+            try await fleet.setFaults(
+                #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#)
+            let longer = try await client.post("/v1/sandboxes/\(id)/timeout", #"{"timeoutMs":7200000}"#)
+            #expect(longer.status == 400, "\(longer.text)")
+            #expect(longer.json?["detail"]?.text?.hasPrefix("/timeoutMs is refused by the provider") == true)
+            let shown = try await client.get("/v1/sandboxes/\(id)")
+            #expect(shown.json?["endsAt"]?.text == made.json?["endsAt"]?.text)
+        }
+    }
+
     @Test(.proves("D1", "D3", "H2")) func `make, show, list, extend and kill`() async throws {
         try await Self.with { fleet, served, client in
             let made = try await client.post(

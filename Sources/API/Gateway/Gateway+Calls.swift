@@ -8,8 +8,6 @@ internal import Postgres
 extension Gateway {
     /// Longest life that may be asked for, in seconds: 31 days.
     private static let longestLife = 2_678_400
-    /// The provider's own default for one that is woken without a time.
-    private static let wokenLife = Duration.seconds(300)
 
     // MARK: Creating
 
@@ -17,6 +15,7 @@ extension Gateway {
         let body = try call.object()
         guard let template = body["templateID"]?.string, (1...200).contains(template.utf8.count)
         else { throw GatewayError(400, "templateID is needed") }
+        try store(template, as: "templateID")
         let metadata = try metadata(body)
         let settings = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.settings(of: call.caller.tenant)
@@ -51,6 +50,16 @@ extension Gateway {
             traceparent: trace.traceparent(span: call.request.span), idempotency: idempotency)
         switch await sandboxes.creations.create(order) {
         case .success(let made): return shown(made.answer, target, .created)
+        case .failure(.domain(.conflict)) where idempotency != nil:
+            // A twin was first.
+            let first = try await domain { () throws(ControlPlaneError) in
+                try await sandboxes.earlier(
+                    idempotency, of: tenant, until: .now.advanced(by: deadline))
+            }
+            guard let first else {
+                throw GatewayError(503, "try again", shouldRetry: true, retryAfter: .seconds(1))
+            }
+            return try await replayed(first, call)
         case .failure(let failure): throw GatewayError(failure, order)
         }
     }
@@ -64,16 +73,30 @@ extension Gateway {
             guard let value = member.value.string, !SandboxTag.isOurs(member.name) else {
                 throw GatewayError(400, "metadata has a member that is no text, or breakwater.…")
             }
+            try store(member.name, as: "metadata")
+            try store(value, as: "metadata")
             metadata.append((member.name, value))
         }
         return metadata
     }
 
-    private func life(_ body: JSONValue) throws(GatewayError) -> Duration? {
-        guard let value = body["timeout"] else { return nil }
+    /// What PostgreSQL does not take.
+    private func store(_ text: String, as name: String) throws(GatewayError) {
+        if text.utf8.contains(0) { throw GatewayError(400, "\(name) has the character U+0000") }
+    }
+
+    func life(
+        _ body: JSONValue, in name: String = "timeout"
+    ) throws(GatewayError) -> Duration? {
+        guard let value = body[name], value != .null else { return nil }
         guard case .number(let number) = value, let seconds = number.int,
             (1...Self.longestLife).contains(seconds)
-        else { throw GatewayError(400, "Timeout must be greater than 0") }
+        else {
+            // The provider's own word, as far as it goes.
+            let word = "\(name.prefix(1).uppercased())\(name.dropFirst())"
+            throw GatewayError(
+                400, "\(word) must be greater than 0, in seconds, and at most \(Self.longestLife)")
+        }
         return .seconds(seconds)
     }
 
@@ -104,62 +127,6 @@ extension Gateway {
         return shown(found, target, .created)
     }
 
-    // MARK: One sandbox
-
-    func kill(_ row: Sandbox, _ call: GatewayCall) async throws(GatewayError) -> Response {
-        guard !row.state.isEnd else { throw .noSandbox(row.providerID ?? "") }
-        _ = try await domain { () throws(ControlPlaneError) in
-            try await sandboxes.kill(row.id, of: row.tenant, by: call.caller.actor)
-        }
-        return Response(.noContent)
-    }
-
-    func setTimeout(_ row: Sandbox, _ call: GatewayCall) async throws(GatewayError) -> Response {
-        guard let life = try life(call.object()) else {
-            throw GatewayError(400, "timeout is needed")
-        }
-        // The provider first: what its plan does not allow is its caller's to know.
-        let response = try await passed(call, to: row)
-        if (200...299).contains(response.status.code) { await note(row, life) }
-        return response
-    }
-
-    func connect(_ row: Sandbox, _ call: GatewayCall) async throws(GatewayError) -> Response {
-        let life = try life(call.object())
-        let response = try await passed(call, to: row)
-        guard (200...299).contains(response.status.code) else { return response }
-        // 201: it was paused, also where the row does not say so yet. It lives anew, from now on.
-        if row.state == .paused || response.status == .created {
-            var facts = SandboxFacts()
-            facts.endsAt = .now + (life ?? Self.wokenLife)
-            facts.providerEndsAt = facts.endsAt
-            let woken = try? await sandboxes.store.move(
-                row.id, of: row.tenant, to: .running, why: nil, by: call.caller.actor,
-                from: [.paused], facts)
-            if woken != nil { return response }
-        }
-        // It only makes longer.
-        if let life, let endsAt = row.endsAt, Timestamp.now + life > endsAt { await note(row, life) }
-        return response
-    }
-
-    func pause(_ row: Sandbox, _ call: GatewayCall) async throws(GatewayError) -> Response {
-        let response = try await passed(call, to: row)
-        if (200...299).contains(response.status.code) {
-            _ = try? await sandboxes.store.move(
-                row.id, of: row.tenant, to: .paused, why: nil, by: call.caller.actor)
-        }
-        return response
-    }
-
-    /// The provider has given that life.
-    private func note(_ row: Sandbox, _ life: Duration) async {
-        guard let row = try? await sandboxes.store.setLife(row.id, of: row.tenant, to: life),
-            let endsAt = row.endsAt
-        else { return }
-        try? await sandboxes.store.extended(row.id, of: row.tenant, to: endsAt)
-    }
-
     // MARK: Lists
 
     /// A page of one region; the next region's follow it.
@@ -168,31 +135,27 @@ extension Gateway {
             try await sandboxes.targets.open(to: call.caller.tenant)
         }
         var (place, token) = (0, String?.none)
-        var items = call.rawQuery
-        if let index = items.firstIndex(where: { $0.hasPrefix("nextToken=") }) {
-            let text = items.remove(at: index).dropFirst("nextToken=".count)
+        var query = try ListQuery(call)
+        if let text = query.token {
             let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2, let number = Int(parts[0]), targets.indices.contains(number)
             else { throw GatewayError(400, "nextToken is none of this list") }
             (place, token) = (number, parts[1].isEmpty ? nil : String(parts[1]))
         }
         guard targets.indices.contains(place) else { return .json(Array("[]".utf8)) }
-        // Of the account's sandboxes only the tenant's own.
+        // Of the account's sandboxes only the tenant's own, however the provider reads the query.
         let own = "\(SandboxTag.tenant)%3D\(call.caller.tenant)"
-        if let index = items.firstIndex(where: { $0.hasPrefix("metadata=") }) {
-            items[index] += "%26" + own
-        } else {
-            items.append("metadata=" + own)
-        }
-        if let token { items.append("nextToken=" + token) }
+        query.items.append("metadata=" + (query.metadata.map { $0 + "%26" } ?? "") + own)
+        if let token { query.items.append("nextToken=" + token) }
         let target = targets[place]
         let answer = try await send(
-            "GET", "/" + call.path.joined(separator: "/") + "?" + items.joined(separator: "&"), call,
-            target)
+            "GET", "/" + call.path.joined(separator: "/") + "?" + query.items.joined(separator: "&"),
+            call, target)
         guard answer.status == 200, let document = JSONValue(bytes: answer.body),
             case .array(let found) = document
-        else { return try relayed(answer, target) }
-        var response = Response.json(JSONValue.array(found.map { cleaned($0, target) }).bytes)
+        else { return try relayed(answer, target, mustRead: true) }
+        let mine = found.filter { $0.isOf(call.caller.tenant) }
+        var response = Response.json(JSONValue.array(mine.map { cleaned($0, target) }).bytes)
         let next = answer.head.value("X-Next-Token").flatMap { $0.isEmpty ? nil : $0 }
         if let next {
             response.fields.append(Field(FieldName("X-Next-Token"), "\(place).\(next)"))
@@ -215,10 +178,11 @@ extension Gateway {
             }
         }
         return try relayed(
-            try await send(call.method.description, call.target, call, target), target)
+            try await send(call.method.description, call.target, call, target), target,
+            mustRead: row != nil)
     }
 
-    private func target(of row: Sandbox) async throws(GatewayError) -> CreationTarget {
+    func target(of row: Sandbox) async throws(GatewayError) -> CreationTarget {
         let found = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.targets.find(row.region, of: row.tenant)
         }
@@ -250,14 +214,20 @@ extension Gateway {
                     method, url, fields: fields, body: body.isEmpty ? nil : body,
                     deadline: sandboxes.settings.standard.times.call))
         } catch {
+            if error.kind == .overloaded {
+                throw GatewayError(
+                    503, "Too many calls are in hand", shouldRetry: true, retryAfter: .seconds(1))
+            }
             let facts = ErrorFacts(error)
             throw GatewayError(facts, services.classifier.classify(facts))
         }
     }
 
     /// The provider's answer in a form that the SDK can read, whatever came.
+    ///
+    /// - Parameter mustRead: what it says of success must be JSON, or nothing.
     private func relayed(
-        _ answer: HTTPClient.Response, _ target: CreationTarget
+        _ answer: HTTPClient.Response, _ target: CreationTarget, mustRead: Bool
     ) throws(GatewayError) -> Response {
         let document = answer.body.isEmpty ? nil : JSONValue(bytes: answer.body)
         guard (200...299).contains(answer.status) else {
@@ -265,9 +235,17 @@ extension Gateway {
             throw GatewayError(facts, services.classifier.classify(facts))
         }
         guard let document else {
+            guard answer.body.isEmpty || !mustRead else {
+                throw GatewayError(502, "The provider gave no answer that can be read")
+            }
             return Response(Status(provider: answer.status), body: .bytes(answer.body))
         }
-        return .json(cleaned(document, target).bytes, status: Status(provider: answer.status))
+        var response = Response.json(
+            cleaned(document, target).bytes, status: Status(provider: answer.status))
+        if let next = answer.head.value("X-Next-Token"), !next.isEmpty {
+            response.fields.append(Field(FieldName("X-Next-Token"), next))
+        }
+        return response
     }
 
     private func shown(
@@ -291,10 +269,35 @@ extension Gateway {
     }
 }
 
-extension GatewayCall {
-    /// The items of the query as they came.
-    var rawQuery: [String] {
-        guard let mark = target.firstIndex(of: "?") else { return [] }
-        return target[target.index(after: mark)...].split(separator: "&").map(String.init)
+/// The query of a list: what we set ourselves, and the rest as it came. By decoded names: another spelling of one
+/// would be the same to the provider.
+private struct ListQuery {
+    var items: [String] = []
+    private(set) var metadata: String?
+    private(set) var token: String?
+
+    init(_ call: GatewayCall) throws(GatewayError) {
+        let mark = call.target.firstIndex(of: "?") ?? call.target.endIndex
+        let raw = call.target[mark...].dropFirst().split(separator: "&").map(String.init)
+        for (item, decoded) in zip(raw, call.request.queryItems) {
+            let value = item.drop { $0 != "=" }.dropFirst()
+            switch decoded.name {
+            case "metadata":
+                if metadata != nil { throw GatewayError(400, "metadata may be given once") }
+                metadata = String(value)
+            case "nextToken":
+                if token != nil { throw GatewayError(400, "nextToken may be given once") }
+                token = String(value)
+            default: items.append(item)
+            }
+        }
+        if metadata == "" { metadata = nil }
+    }
+}
+
+extension JSONValue {
+    /// A listed sandbox of this tenant, by our tag.
+    fileprivate func isOf(_ tenant: Tenant.ID) -> Bool {
+        self["metadata"]?[SandboxTag.tenant]?.string == tenant.description
     }
 }

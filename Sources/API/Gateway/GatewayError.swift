@@ -14,6 +14,8 @@ struct GatewayError: Error, Sendable {
     /// times.
     var shouldRetry = false
     var retryAfter: Duration?
+    /// Of a fault of ours, for the log.
+    var cause: String?
 
     init(
         _ status: Int, _ message: String, code: String? = nil, shouldRetry: Bool = false,
@@ -51,8 +53,14 @@ extension GatewayError {
         switch failure {
         case .problem(let problem): self.init(problem)
         case .domain(let error):
-            self.init(Problem(error, retryAfter: services.settings.storeRetryAfter))
+            self.init(error, retryAfter: services.settings.storeRetryAfter)
         }
+    }
+
+    init(_ error: ControlPlaneError, retryAfter: Duration) {
+        let problem = Problem(error, retryAfter: retryAfter)
+        self.init(problem)
+        if problem.status.code == 500 { cause = error.cause }
     }
 
     init(_ problem: Problem) {
@@ -71,7 +79,7 @@ extension GatewayError {
                 429, "you have reached the maximum number of concurrent sandboxes (\(most))",
                 retryAfter: .roomWait)
         case .domain(let error):
-            self.init(Problem(error, retryAfter: .seconds(1)))
+            self.init(error, retryAfter: .seconds(1))
         case .notWorking(let reason, _, _):
             self.init(502, "No sandbox that was made works: \(reason)")
         case .breakerOpen(let refusal):

@@ -51,6 +51,9 @@ struct Gateway: Sendable {
             let call = try await call(request)
             return try await dispatch(call)
         } catch {
+            if let cause = error.cause {
+                services.tell(.requestFailed("gateway", request, services, cause: cause))
+            }
             return error.response
         }
     }
@@ -82,6 +85,10 @@ struct Gateway: Sendable {
         }
         // Of one sandbox, in either version.
         let rest = path.first == "v2" ? Array(path.dropFirst()) : path
+        // Of the account's, whose other tenants' they would show.
+        if ["events", "teams"].contains(rest.first ?? "") {
+            throw GatewayError(501, "Breakwater does not carry this call")
+        }
         guard rest.first == "sandboxes", rest.count >= 2 else { return try await passed(call) }
         if rest[1] == "metrics" || rest.last == "fork" {
             throw GatewayError(501, "Breakwater does not carry this call")
@@ -92,6 +99,7 @@ struct Gateway: Sendable {
         case (.post, "timeout"): return try await setTimeout(row, call)
         case (.post, "connect"), (.post, "resume"): return try await connect(row, call)
         case (.post, "pause"): return try await pause(row, call)
+        case (.post, "refreshes"): return try await refresh(row, call)
         default: return try await passed(call, to: row)
         }
     }
@@ -100,13 +108,18 @@ struct Gateway: Sendable {
     private func sandbox(
         _ id: String, of call: GatewayCall
     ) async throws(GatewayError) -> Sandbox {
-        do throws(ControlPlaneError) {
-            return try await sandboxes.store.sandbox(
-                providerID: ProviderSandbox.bare(id), of: call.caller.tenant)
-        } catch {
-            if case .notFound = error { throw .noSandbox(id) }
-            throw GatewayError(.domain(error), services)
+        // As it is, then as old SDKs have it.
+        for name in [id, ProviderSandbox.bare(id)] {
+            guard let name else { break }
+            do throws(ControlPlaneError) {
+                return try await sandboxes.store.sandbox(
+                    providerID: name, of: call.caller.tenant)
+            } catch {
+                if case .notFound = error { continue }
+                throw GatewayError(.domain(error), services)
+            }
         }
+        throw .noSandbox(id)
     }
 
     func domain<Value>(

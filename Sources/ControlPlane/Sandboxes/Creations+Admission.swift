@@ -8,6 +8,7 @@ extension Creations {
     func takePlace(_ job: Job, _ id: UUID) async throws(TryError) {
         let account = job.order.target.account
         while true {
+            if job.isUnknown { throw .cancelled }
             let left = clock.now.duration(to: job.deadline)
             let answer: CreationBudget.Answer
             do throws(ControlPlaneError) {

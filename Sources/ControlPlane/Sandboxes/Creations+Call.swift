@@ -40,7 +40,7 @@ extension Creations {
         facts.endsAt = order.pauses ? facts.providerEndsAt : .now + order.life
         do throws(ControlPlaneError) {
             let isHeldBack = order.healthCheck == .replace
-            let row = try await whileAway { () throws(ControlPlaneError) in
+            let row = try await whileAway { [facts] () throws(ControlPlaneError) in
                 let made = MadeSandbox(
                     sandbox.id, of: order.tenant, facts, as: isHeldBack ? .booting : .running)
                 if let row = try await take(made) { return row }
@@ -53,22 +53,33 @@ extension Creations {
             }
             CrashPoint.sandboxBound.reached()
             try? await budget.keep(order.target.account, lease: sandbox.id, for: order.life)
-            if row.state == .running { await giveWantedLife(row, at: order.target.endpoint) }
+            if row.state == .running,
+                let refusal = await giveWantedLife(row, at: order.target.endpoint)
+            {
+                return .failure(.failed(refusal))
+            }
             return .success(Made(sandbox: row, answer: answer))
+        } catch .postgres(.uniqueViolation(constraint: "sandbox_provider_id_live")) {
+            var facts = ErrorFacts.unreadable(201)
+            facts.message = "the provider gave the id of another sandbox, \(answer.id)"
+            await lost(sandbox, .failed(facts), order.target.account)
+            return .failure(.failed(facts))
         } catch {
             job.fault = error
             return .failure(.refused(.cancelled, retryAfter: nil))
         }
     }
 
-    /// Again and again while the database is away, for `settings.bindWait`.
-    func whileAway<Value>(
-        _ body: () async throws(ControlPlaneError) -> Value
+    /// Again and again while the database is away or in the way, for `settings.bindWait`. Where `body` was
+    /// done and its answer lost, it is done again.
+    package func whileAway<Value: Sendable>(
+        _ body: @Sendable () async throws(ControlPlaneError) -> Value
     ) async throws(ControlPlaneError) -> Value {
         let giveUpAt = clock.now.advanced(by: settings.bindWait)
         while true {
             do throws(ControlPlaneError) { return try await body() } catch {
-                guard case .postgres(let cause) = error, cause.isOutage, clock.now < giveUpAt else {
+                guard case .postgres(let cause) = error, cause.isTransient, clock.now < giveUpAt
+                else {
                     throw error
                 }
                 do throws(CancellationError) {
@@ -99,23 +110,45 @@ extension Creations {
     }
 
     /// The life that its tenant was promised; a task has it in hand as well, for when this does not come
-    /// to its end.
-    func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async {
+    /// to its end. What the provider does not allow is answered, and the sandbox killed: so much as the
+    /// first life is not what was asked for.
+    func giveWantedLife(_ row: Sandbox, at endpoint: ProviderEndpoint) async -> ErrorFacts? {
         guard let id = row.providerID, let endsAt = row.endsAt, let until = row.providerEndsAt,
             endsAt > until
-        else { return }
-        let (providers, wait) = (providers, settings.call)
-        await outliving(within: settings.extendWait, orElse: {}) {
-            let life = endsAt - .now
-            guard (try? await providers.extend(id, to: life, at: endpoint, within: wait)) == true
-            else { return }
-            CrashPoint.sandboxExtended.reached()
-            // The answer need not wait for it: what is not noted is given again.
-            await self.later {
-                _ = try? await self.lives(
-                    GivenLife(id: row.id, tenant: row.tenant, endsAt: endsAt))
+        else { return nil }
+        let life = GivenLife(id: row.id, tenant: row.tenant, endsAt: endsAt)
+        let refusal = await outliving(within: settings.extendWait, orElse: { ErrorFacts?.none }) {
+            await self.give(life, to: id, at: endpoint)
+        }
+        if refusal != nil {
+            _ = try? await whileAway { () throws(ControlPlaneError) in
+                try await store.move(
+                    row.id, of: row.tenant, to: .stopping, why: .refused, from: [.running])
             }
         }
+        return refusal
+    }
+
+    private func give(
+        _ life: GivenLife, to id: String, at endpoint: ProviderEndpoint
+    ) async -> ErrorFacts? {
+        do throws(TryError) {
+            guard
+                try await providers.extend(
+                    id, to: life.endsAt - .now, at: endpoint, within: settings.call)
+            else { return nil }
+        } catch { return refusal(error) }
+        CrashPoint.sandboxExtended.reached()
+        // The answer need not wait for it: what is not noted is given again.
+        later { _ = try? await self.lives(life) }
+        return nil
+    }
+
+    /// What a call was refused for, where it would be again: a life longer than the account may ask for.
+    nonisolated func refusal(_ error: TryError) -> ErrorFacts? {
+        guard case .failed(let facts) = error, classifier.classify(facts).kind == .invalidRequest
+        else { return nil }
+        return facts
     }
 
     /// With what others take in the same turn.

@@ -25,7 +25,7 @@ extension Creations {
         facts.detail = check.words
         do throws(ControlPlaneError) {
             if check.verdict == .zombie {
-                _ = try await whileAway { () throws(ControlPlaneError) in
+                _ = try await whileAway { [facts] () throws(ControlPlaneError) in
                     try await store.move(
                         made.sandbox.id, of: order.tenant, to: .stopping, why: .zombie,
                         from: [.booting], facts)
@@ -36,14 +36,23 @@ extension Creations {
                         reason: check.reason ?? "", attempts: job.attempts, request: job.request))
             }
             facts.endsAt = order.pauses ? nil : .now + order.life
-            let row = try await whileAway { () throws(ControlPlaneError) in
-                try await take(MadeSandbox(made.sandbox.id, of: order.tenant, facts))
+            let row = try await whileAway { [facts] () throws(ControlPlaneError) in
+                let working = MadeSandbox(made.sandbox.id, of: order.tenant, facts)
+                if let row = try await take(working) { return row }
+                // Committed before, though the answer that said so was lost.
+                return try await store.sandbox(made.sandbox.id, of: order.tenant)
             }
-            guard let row, row.state.isBound else {
+            guard row.state == .running else {
                 _ = try? await store.end(job.request, of: order.tenant, as: .cancelled)
                 return .failure(.domain(.conflict("the sandbox was killed while it was made")))
             }
-            await giveWantedLife(row, at: order.target.endpoint)
+            if let refusal = await giveWantedLife(row, at: order.target.endpoint) {
+                return .failure(
+                    .provider(
+                        RetryFailure.Cause(facts: refusal, error: classifier.classify(refusal)),
+                        stop: .permanent, retryAfter: nil, attempts: job.attempts,
+                        request: job.request))
+            }
             return .success(row)
         } catch { return .failure(.domain(error)) }
     }
@@ -57,9 +66,11 @@ extension Creations {
 
     /// A request that has no sandbox after all.
     func end(_ job: Job, _ reason: String) async {
-        // What cannot be written now is settled when the lease has passed.
-        _ = try? await store.end(
-            job.request, of: job.order.tenant, as: .dead, kind: .unavailable, error: reason)
+        // What cannot be written by then is settled when the lease has passed.
+        _ = try? await whileAway { () throws(ControlPlaneError) in
+            try await store.end(
+                job.request, of: job.order.tenant, as: .dead, kind: .unavailable, error: reason)
+        }
         await told(.criticalFailure(error: reason), job.order)
     }
 

@@ -30,6 +30,13 @@ extension Creations {
         }
     }
 
+    /// It counts to its own end, also where its caller has left before.
+    private func performed(_ job: Job) async -> Result<CreatedSandbox, CreationFailure> {
+        let outcome = await perform(job)
+        inFlight -= 1
+        return outcome
+    }
+
     private func count(_ outcome: Result<CreatedSandbox, CreationFailure>) {
         switch outcome {
         case .success: counters.made += 1
@@ -47,13 +54,14 @@ extension Creations {
             return .failure(await refused(order))
         }
         inFlight += 1
-        defer { inFlight -= 1 }
         let job = Job(order, at: clock.now)
         let gone: @Sendable () -> Result<CreatedSandbox, CreationFailure> = {
             job.isAbandoned = true
             return .failure(.notTried(.cancelled, retryAfter: nil))
         }
-        var outcome = await outliving(orElse: gone) { await self.perform(job) }
+        var outcome = await outliving(orElse: gone) {
+            await self.performed(job)
+        }
         // It was made in the very moment in which its caller left.
         if Task.isCancelled, case .success(let made) = outcome, order.idempotency == nil {
             outcome = .failure(await abandon(made.sandbox))
@@ -172,15 +180,21 @@ extension Creations {
             case .cancelled: .cancelled
             case .permanent, .quota, .breakerOpen, .throttled: .failed
             }
-        // What cannot be written now is settled when the lease has passed.
         let tenant = job.order.tenant
-        let wasOpen = try? await store.end(
-            job.request, of: tenant, as: state, kind: failure.cause?.error.kind,
-            error: failure.cause?.facts.message)
-        guard wasOpen == false, let request = try? await store.request(job.request, of: tenant),
-            let id = request.sandbox, let row = try? await store.sandbox(id, of: tenant),
-            row.state.isBound, let providerID = row.providerID
-        else { return nil }
+        let end: @Sendable () async throws(ControlPlaneError) -> Bool = { [store] () throws(ControlPlaneError) in
+            try await store.end(
+                job.request, of: tenant, as: state, kind: failure.cause?.error.kind,
+                error: failure.cause?.facts.message)
+        }
+        do throws(ControlPlaneError) {
+            if try await end() { return nil }
+        } catch {
+            // What is adopted by then is nobody's. What cannot be written by then is settled when the
+            // lease has passed.
+            later { await self.close(job, later: end) }
+            return nil
+        }
+        guard let row = await adopted(job), let providerID = row.providerID else { return nil }
         for _ in 0..<3 {
             if let found = try? await providers.find(
                 providerID, at: job.order.target.endpoint, within: settings.bindWait)
@@ -191,11 +205,31 @@ extension Creations {
                 return nil
             }
         }
-        // A call with the same key, or a look at the request, finds it; else nobody would.
-        if job.isAwaited, job.order.idempotency == nil {
-            _ = try? await store.move(row.id, of: tenant, to: .stopping, why: .abandoned)
-        }
+        await forsake(row, job)
         return nil
+    }
+
+    private func close(
+        _ job: Job, later end: @Sendable () async throws(ControlPlaneError) -> Bool
+    ) async {
+        guard (try? await whileAway(end)) == false, let row = await adopted(job) else { return }
+        await forsake(row, job)
+    }
+
+    /// The sandbox that is bound to the request.
+    private func adopted(_ job: Job) async -> Sandbox? {
+        let tenant = job.order.tenant
+        guard let request = try? await store.request(job.request, of: tenant),
+            let id = request.sandbox, let row = try? await store.sandbox(id, of: tenant),
+            row.state.isBound
+        else { return nil }
+        return row
+    }
+
+    /// A call with the same key, or a look at the request, finds it; else nobody would.
+    private func forsake(_ row: Sandbox, _ job: Job) async {
+        guard job.isAwaited, job.order.idempotency == nil else { return }
+        _ = try? await store.move(row.id, of: row.tenant, to: .stopping, why: .abandoned)
     }
 
     /// For the caller.
@@ -203,7 +237,9 @@ extension Creations {
         // Who leaves has seen no failure.
         if !job.isAbandoned {
             await told(
-                .criticalFailure(error: failure.cause?.facts.message ?? failure.stop.rawValue),
+                .criticalFailure(
+                    error: failure.cause?.facts.message ?? job.fault.map { redacted("\($0)") }
+                        ?? failure.stop.rawValue),
                 job.order)
         }
         if let verdict = job.denial { return .overQuota(verdict) }
@@ -240,6 +276,8 @@ extension Creations {
         try await takePlace(job, id)
         let sandbox: Sandbox
         do throws(TryError) {
+            // Its turn came when nobody waited any more.
+            if job.isUnknown { throw .cancelled }
             try await lookForRoom(job)
             sandbox = try await recordAndPlan(job, id, isFallback ? choice.template : nil)
         } catch {

@@ -56,7 +56,7 @@ package actor Creations: LoopBound {
     let breakers: Breakers
     let budget: CreationBudget
     let executor: RetryExecutor
-    let classifier: Classifier
+    nonisolated let classifier: Classifier
     let refusals: Refusals?
     let clock: any RetryClock
     var deployment: String?

@@ -19,6 +19,8 @@ extension ErrorFacts {
         } else {
             message = String(decoding: response.body.prefix(Self.maxText), as: UTF8.self)
         }
+        // It goes to callers, and may say with which key it was asked.
+        message = redacted(message.isEmpty ? "the provider answered \(response.status)" : message)
     }
 
     /// No answer.
@@ -54,7 +56,7 @@ extension ErrorFacts {
         facts.status = status
         facts.phase = .body
         facts.exception = "unreadable answer"
-        facts.message = "the answer is not of the form that the API promises"
+        facts.message = "the answer, of status \(status), is not of the form that the API promises"
         return facts
     }
 

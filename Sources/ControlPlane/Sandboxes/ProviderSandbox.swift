@@ -5,6 +5,7 @@ package import Postgres
 package struct ProviderSandbox: Sendable {
     /// The provider's id, without the client's id that old ones have behind a hyphen.
     package let id: String
+    /// Empty: it does not say.
     package let template: String
     package let domain: String?
     package let accessToken: String?
@@ -15,14 +16,15 @@ package struct ProviderSandbox: Sendable {
     /// The whole answer, for callers who speak the provider's language.
     package let document: JSONValue
 
-    /// Nil if what every such answer has is missing.
+    /// Nil if it has no id, or one that cannot be part of a path.
     init?(_ document: JSONValue) {
-        guard let id = document["sandboxID"]?.string, !id.isEmpty, id.utf8.count <= 200,
-            let template = document["templateID"]?.string
+        guard let id = document["sandboxID"]?.string else { return nil }
+        self.id = Self.bare(id, ofClient: document["clientID"]?.string)
+        guard (1...200).contains(self.id.utf8.count), self.id.utf8.allSatisfy(isIDOctet),
+            self.id != ".", self.id != ".."
         else { return nil }
-        self.id = Self.bare(id)
-        self.template = template
-        domain = document["domain"]?.string
+        template = document["templateID"]?.string.flatMap(visible) ?? ""
+        domain = document["domain"]?.string.flatMap(visible)
         accessToken = document["envdAccessToken"]?.string
         startedAt = document["startedAt"]?.string.flatMap { Timestamp($0) }
         endsAt = document["endAt"]?.string.flatMap { Timestamp($0) }
@@ -40,8 +42,32 @@ package struct ProviderSandbox: Sendable {
 
     func metadata(_ name: String) -> String? { metadata.first { $0.name == name }?.value }
 
-    /// `<id>-<clientID>`, as old SDKs send it, without the second part.
-    package static func bare(_ id: String) -> String { String(id.prefix { $0 != "-" }) }
+    /// `<id>-<clientID>` without the second part.
+    private static func bare(_ id: String, ofClient client: String?) -> String {
+        guard let client, !client.isEmpty, id.hasSuffix("-" + client) else { return id }
+        return String(id.dropLast(client.count + 1))
+    }
+
+    /// The same where the client's id is not known: nil if there is no second part.
+    package static func bare(_ id: String) -> String? {
+        id.lastIndex(of: "-").map { String(id[..<$0]) }
+    }
+}
+
+/// Of the unreserved ones (RFC 3986 section 2.3): it is a segment of paths, and the name of a host.
+private func isIDOctet(_ octet: UInt8) -> Bool {
+    switch octet {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
+        UInt8(ascii: "_"), UInt8(ascii: "~"):
+        true
+    default: false
+    }
+}
+
+/// Nil: it is no name, or holds what is none, such as U+0000.
+private func visible(_ text: String) -> String? {
+    text.utf8.count <= 253 && text.utf8.allSatisfy { (0x21...0x7E).contains($0) } ? text : nil
 }
 
 extension JSONValue {

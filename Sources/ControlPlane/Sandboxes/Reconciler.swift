@@ -25,6 +25,8 @@ package struct Reconciler: Job {
         package var killFloor = 5
         /// The same as a share of the live ones.
         package var killShare = 0.05
+        /// Regions that are looked at at a time.
+        package var width = 8
         package init() {}
     }
 
@@ -64,14 +66,21 @@ package struct Reconciler: Job {
         self.tell = tell
     }
 
-    /// One region that fails holds no other up.
+    /// One region that fails, or is slow, holds no other up.
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
         var (total, failed) = (Report(), 0)
-        for (tenant, target) in try await targets.all() {
-            do throws(ControlPlaneError) {
-                total.add(try await pass(over: target, of: tenant))
-            } catch {
-                failed += 1
+        var regions = try await targets.all()[...]
+        await withTaskGroup(of: Report?.self) { group in
+            func next() {
+                guard let (tenant, target) = regions.popFirst() else { return }
+                group.addTask(executorPreference: creations.loop) {
+                    try? await pass(over: target, of: tenant)
+                }
+            }
+            for _ in 0..<settings.width { next() }
+            for await report in group {
+                if let report { total.add(report) } else { failed += 1 }
+                next()
             }
         }
         return report([
@@ -164,6 +173,10 @@ package struct Reconciler: Job {
                 case .booting, .running, .paused:
                     seen.append((row.id, sandbox.endsAt))
                     try await follow(row, sandbox, pass)
+                case .lost where sandbox.isPaused || (row.endsAt ?? .distantPast) > pass.startedAt:
+                    _ = try await store.move(
+                        row.id, of: pass.tenant, to: sandbox.isPaused ? .paused : .running,
+                        why: .adopted, from: [.lost])
                 case .stopped, .failed, .lost:
                     if isOld(row.endedAt, pass, settings.endedGrace) {
                         doomed.append((sandbox, row))
@@ -180,13 +193,16 @@ package struct Reconciler: Job {
     private func follow(
         _ row: Sandbox, _ sandbox: ProviderSandbox, _ pass: Pass
     ) async throws(ControlPlaneError) {
-        // The list may be older than what its tenant did meanwhile.
-        guard row.changedAt < pass.startedAt else { return }
+        // A list may be late by a while: what its tenant did meanwhile holds.
+        guard pass.startedAt - row.changedAt > settings.young else { return }
         if row.state == .running, sandbox.isPaused {
             _ = try await store.move(
                 row.id, of: pass.tenant, to: .paused, why: nil, by: "system", from: [.running])
-        } else if row.state == .paused, !sandbox.isPaused, let endsAt = sandbox.endsAt {
-            // It has another life.
+        } else if row.state == .paused, !sandbox.isPaused {
+            // It has another life, and an end with it: that is not taken from a list.
+            let found = try? await creations.providers.find(
+                sandbox.id, at: pass.target.endpoint, within: settings.call)
+            guard let found, !found.isPaused, let endsAt = found.endsAt else { return }
             var facts = SandboxFacts()
             facts.endsAt = endsAt
             facts.providerEndsAt = endsAt
@@ -207,18 +223,26 @@ package struct Reconciler: Job {
         facts.providerID = sandbox.id
         facts.domain = sandbox.domain ?? pass.target.endpoint.domain
         facts.startedAt = sandbox.startedAt
-        facts.providerEndsAt = sandbox.endsAt
+        // Where it does not say: the life that it was made with.
+        facts.providerEndsAt = sandbox.endsAt ?? row.createdAt + creations.settings.firstLife
         let request = try await store.request(row.request, of: pass.tenant)
         let endsAt = (sandbox.startedAt ?? row.createdAt) + request.life
         facts.endsAt = endsAt
-        if !request.state.isEnd, endsAt > sandbox.endsAt ?? .distantFuture {
+        if !request.state.isEnd, let until = facts.providerEndsAt, endsAt > until {
             // Little may be left of its first life: who gets it must not lose it at once.
             let isGiven = try? await creations.providers.extend(
                 sandbox.id, to: endsAt - .now, at: pass.target.endpoint, within: settings.call)
             guard isGiven == true else { return false }
             facts.providerEndsAt = endsAt
         }
-        return try await store.made(MadeSandbox(row.id, of: pass.tenant, facts, why: .adopted)) != nil
+        let adopted = try await store.made(
+            MadeSandbox(row.id, of: pass.tenant, facts, why: .adopted))
+        guard let adopted else { return false }
+        if adopted.state.isBound {
+            try? await creations.budget.keep(
+                pass.target.account, lease: row.id, for: endsAt - .now)
+        }
+        return true
     }
 
     private func kill(
@@ -267,6 +291,7 @@ package struct Reconciler: Job {
                 != nil
             {
                 report.absent += 1
+                await creations.budget.release(pass.target.account, lease: row.id)
             }
         case .booting, .running, .paused:
             guard pass.startedAt - row.changedAt > settings.young, let id = row.providerID,
@@ -285,6 +310,7 @@ package struct Reconciler: Job {
                 row.id, of: pass.tenant, to: isExpired ? .stopped : .lost,
                 why: isExpired ? .expired : .missing, from: [row.state]) != nil
             {
+                await creations.budget.release(pass.target.account, lease: row.id)
                 if isExpired {
                     report.expired += 1
                 } else {
@@ -348,9 +374,25 @@ package struct SandboxSweep: Job {
     }
 
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
+        // One of the three that fails holds the others up no more than a region does.
+        let ended = await result { () throws(ControlPlaneError) in
+            try await store.expireSandboxes(limit: Self.chunk)
+        }
+        let left = await result { () throws(ControlPlaneError) in
+            try await store.expireTries(olderThan: tryAge, limit: Self.chunk)
+        }
         let (requests, overdue) = try await store.expireRequests(limit: Self.chunk)
-        let left = try await store.expireTries(olderThan: tryAge, limit: Self.chunk)
-        let ended = try await store.expireSandboxes(limit: Self.chunk)
-        return report([("requests", requests), ("tries", overdue + left), ("sandboxes", ended)])
+        return report([
+            ("requests", requests), ("tries", try overdue + left.get()),
+            ("sandboxes", try ended.get()),
+        ])
+    }
+
+    private func result(
+        _ step: () async throws(ControlPlaneError) -> Int
+    ) async -> Result<Int, ControlPlaneError> {
+        do throws(ControlPlaneError) { return .success(try await step()) } catch {
+            return .failure(error)
+        }
     }
 }

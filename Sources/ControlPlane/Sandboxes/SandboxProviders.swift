@@ -39,8 +39,10 @@ package actor SandboxProviders: LoopBound {
 
     package nonisolated let loop: EventLoop
     package nonisolated let http: HTTPClient
-    /// Servers that know no `/v2` of creating.
-    private var old: Set<UpstreamURL> = []
+    /// Servers that knew no `/v2` of creating, and until when that is believed: one 404 may come from what
+    /// stands before them.
+    private var old: [UpstreamURL: MonotonicInstant] = [:]
+    private static let oldness: Duration = .seconds(600)
 
     package init(on loop: EventLoop, _ http: HTTPClient) {
         self.loop = loop
@@ -58,17 +60,17 @@ package actor SandboxProviders: LoopBound {
         _ body: JSONValue, once: UUID, at endpoint: ProviderEndpoint, within deadline: Duration,
         traceparent: String?
     ) async throws(TryError) -> ProviderSandbox {
-        if !old.contains(endpoint.api) {
+        if old[endpoint.api].map({ $0 <= .now }) ?? true {
             let response = try await send(
                 "POST", "/v2/sandboxes", body, endpoint, deadline, traceparent,
                 fields: [HTTPClient.Field("Idempotency-Key", once.description)])
             // A server that has the path names the template that it lacks.
             guard response.status == 404, !response.mentions("template") else {
-                return try made(response)
+                return try created(response)
             }
-            old.insert(endpoint.api)
+            old[endpoint.api] = .now.advanced(by: Self.oldness)
         }
-        return try made(
+        return try created(
             await send(
                 "POST", "/sandboxes", body.setting("secure", .bool(true)), endpoint, deadline,
                 traceparent))
@@ -166,8 +168,19 @@ package actor SandboxProviders: LoopBound {
             return try await http.send(request)
         } catch {
             if error.kind == .cancelled, !error.mayHaveBeenApplied { throw .cancelled }
+            // Too many calls are in hand here: it says nothing of the provider.
+            if error.kind == .overloaded { throw .refused(.budget, retryAfter: .seconds(1)) }
             throw .failed(ErrorFacts(error))
         }
+    }
+
+    /// What its caller gets, who cannot read one without a template.
+    private func created(
+        _ response: HTTPClient.Response
+    ) throws(TryError) -> ProviderSandbox {
+        let sandbox = try made(response)
+        guard !sandbox.template.isEmpty else { throw .failed(.unreadable(response.status)) }
+        return sandbox
     }
 
     private func made(_ response: HTTPClient.Response) throws(TryError) -> ProviderSandbox {

@@ -25,8 +25,9 @@ package enum SandboxState: String, Hashable, Sendable, CaseIterable {
         case .creating, .orphan: []
         case .createUnknown: [.creating]
         case .booting: [.creating, .createUnknown]
-        case .running: [.creating, .createUnknown, .booting, .paused]
-        case .paused: [.running]
+        // From lost, when the provider shows it again before its end.
+        case .running: [.creating, .createUnknown, .booting, .paused, .lost]
+        case .paused: [.running, .lost]
         // From any that is not over, and from those that are when the provider still shows it.
         case .stopping: Set(SandboxState.allCases).subtracting([.stopping])
         case .stopped: [.stopping, .booting, .running, .paused]

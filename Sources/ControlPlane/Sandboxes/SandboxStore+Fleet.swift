@@ -95,27 +95,36 @@ extension SandboxStore {
     }
 
     /// Ends requests that their instance did not, makes their tries unknown, and has killed what was made
-    /// and not handed out; the numbers of requests and of both.
+    /// and not handed out; the numbers of requests and of both. One that fails holds no other up.
     func expireRequests(limit: Int) async throws(ControlPlaneError) -> (requests: Int, tries: Int) {
         let overdue = try await asOperator(.requestsOverdue, [.int8(Int64(limit))])
-        var tries = 0
+        var (requests, tries) = (0, 0)
+        var failure: ControlPlaneError?
         for row in overdue {
-            let (tenant, id) = try ids(row)
-            let creating = try await run([(.requestCreating, [.uuid(id)])], of: tenant)
-            for one in creating {
-                let sandbox = try decode(one, Sandbox.init)
-                let isMade = sandbox.state == .booting
-                if try await move(
-                    sandbox.id, of: tenant, to: isMade ? .stopping : .createUnknown,
-                    why: isMade ? .abandoned : .workerLost, by: "system", from: [sandbox.state])
-                    != nil
-                {
-                    tries += 1
-                }
-            }
-            _ = try await end(id, of: tenant, as: .expired, error: "its instance did not end it")
+            do throws(ControlPlaneError) {
+                tries += try await expire(try ids(row))
+                requests += 1
+            } catch { failure = error }
         }
-        return (overdue.count, tries)
+        if let failure { throw failure }
+        return (requests, tries)
+    }
+
+    private func expire(
+        _ request: (tenant: Tenant.ID, id: UUID)
+    ) async throws(ControlPlaneError) -> Int {
+        var tries = 0
+        for row in try await run([(.requestCreating, [.uuid(request.id)])], of: request.tenant) {
+            let sandbox = try decode(row, Sandbox.init)
+            let isMade = sandbox.state == .booting
+            let moved = try await move(
+                sandbox.id, of: request.tenant, to: isMade ? .stopping : .createUnknown,
+                why: isMade ? .abandoned : .workerLost, by: "system", from: [sandbox.state])
+            if moved != nil { tries += 1 }
+        }
+        _ = try await end(
+            request.id, of: request.tenant, as: .expired, error: "its instance did not end it")
+        return tries
     }
 
     /// Has at most `limit` of those killed whose life is over; their number. What is paused, or pauses at
@@ -212,5 +221,6 @@ extension Statement {
         """
         SELECT * FROM sandbox
         WHERE  tenant_id = bw_tenant() AND request_id = $1 AND state IN ('creating', 'booting')
+        AND    ended_at IS NULL  -- by the index of what lives
         """)
 }

@@ -69,6 +69,28 @@ package struct SandboxStore: Sendable {
         return try decode(row, Sandbox.init)
     }
 
+    /// Takes a promised end back, if it is the one that stands.
+    package func changeLife(
+        _ id: UUID, of tenant: Tenant.ID, from promised: Timestamp, to end: Timestamp?
+    ) async throws(ControlPlaneError) {
+        _ = try await run(
+            [(.sandboxChangeLife, [.uuid(id), .timestamp(promised), .timestamp(end)])], of: tenant)
+    }
+
+    /// Has one that is near its end live for so long at least. False: it does not run any more.
+    package func hold(
+        _ id: UUID, of tenant: Tenant.ID, for time: Duration
+    ) async throws(ControlPlaneError) -> Bool {
+        try await !run([(.sandboxHold, [.uuid(id), .int8(time.milliseconds)])], of: tenant).isEmpty
+    }
+
+    /// Notes whether its provider is to pause it at its end.
+    package func setPauses(
+        _ id: UUID, of tenant: Tenant.ID, to pauses: Bool
+    ) async throws(ControlPlaneError) {
+        _ = try await run([(.sandboxSetPauses, [.uuid(id), .bool(pauses)])], of: tenant)
+    }
+
     // MARK: Reading
 
     package func sandbox(
@@ -215,6 +237,18 @@ extension Statement {
                    clock_timestamp() + interval '5 seconds' FROM set)
         SELECT * FROM set
         """)
+    fileprivate static let sandboxChangeLife = Statement(
+        "sandbox_change_life",
+        "UPDATE sandbox SET ends_at = $3 WHERE tenant_id = bw_tenant() AND id = $1 AND ends_at = $2")
+    fileprivate static let sandboxHold = Statement(
+        "sandbox_hold",
+        """
+        UPDATE sandbox SET ends_at = greatest(ends_at, clock_timestamp() + $2 * interval '1 millisecond')
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND state = 'running' RETURNING id
+        """)
+    fileprivate static let sandboxSetPauses = Statement(
+        "sandbox_set_pauses",
+        "UPDATE sandbox SET pauses = $2 WHERE tenant_id = bw_tenant() AND id = $1")
     fileprivate static let requestEnd = Statement(
         "sandbox_request_end",
         """

@@ -29,7 +29,7 @@ package actor SandboxTasks: LoopBound {
         package var poll: Duration = .milliseconds(500)
         /// How long a task is this instance's.
         package var lease: Duration = .seconds(60)
-        /// Tasks in hand at a time.
+        /// Tasks of a kind in hand at a time.
         package var width = 16
         /// One call to the provider.
         package var call: Duration = .seconds(20)
@@ -45,12 +45,13 @@ package actor SandboxTasks: LoopBound {
     package nonisolated let loop: EventLoop
     private let settings: Settings
     private let queue: TaskQueue
+    private let creations: Creations
     private let store: SandboxStore
     private let providers: SandboxProviders
     private let budget: CreationBudget
     private let targets: TargetSource
-    private let deployment: @Sendable () async throws(ControlPlaneError) -> String
     private let killing: KillSwitch
+    private var inHand: [Kind: Int] = [:]
 
     package init(
         on loop: EventLoop, pipeline: Pipeline, instance: String, creations: Creations,
@@ -59,59 +60,85 @@ package actor SandboxTasks: LoopBound {
         self.loop = loop
         self.settings = settings
         queue = TaskQueue(pipeline, instance: instance)
+        self.creations = creations
         store = creations.store
         providers = creations.providers
         budget = creations.budget
         self.targets = targets
-        deployment = { () async throws(ControlPlaneError) in
-            try await creations.loadedDeployment()
-        }
         self.killing = killing
     }
 
-    /// Works until cancelled.
+    /// Works until cancelled. The kinds are apart: kills that a provider lets wait hold up no life.
     package func run() async {
-        while !Task.isCancelled {
-            let isBusy = await round()
-            if isBusy { continue }
-            do throws(IOError) { try await loop.sleep(for: settings.poll) } catch { return }
+        await withDiscardingTaskGroup { group in
+            for kind in Kind.allCases {
+                group.addTask(executorPreference: loop) { await self.work(at: kind, untilIdle: false) }
+            }
         }
     }
 
-    /// Takes what is due and does it; whether there was as much as it takes at a time. What cannot be written
-    /// of an end is done once more when the lease has passed.
-    @discardableResult
-    package func round() async -> Bool {
-        let kinds =
-            await killing.isOn() ? ["sandbox.kill", "sandbox.extend"] : ["sandbox.extend"]
-        let tasks: [ClaimedTask]
-        let rows: [UUID: Sandbox]
-        do throws(ControlPlaneError) {
-            tasks = try await queue.claim(kinds, limit: settings.width, lease: settings.lease)
-            if tasks.isEmpty { return false }
-            rows = try await store.sandboxes(
-                tasks.compactMap { task in sandboxID(task.payload).map { (task.tenant, $0) } })
-        } catch { return false }
-        let round = Round(killing, on: loop) { await self.write($0) }
+    /// Takes what is due and does it, until there is no more.
+    package func round() async {
         await withDiscardingTaskGroup { group in
-            group.addTask(executorPreference: loop) { await round.switchReads.run() }
-            group.addTask(executorPreference: loop) { await round.ends.run() }
+            for kind in Kind.allCases {
+                group.addTask(executorPreference: loop) { await self.work(at: kind, untilIdle: true) }
+            }
+        }
+    }
+
+    private enum Kind: String, CaseIterable {
+        case kill = "sandbox.kill"
+        case extend = "sandbox.extend"
+    }
+
+    /// Between two looks while there is more than it takes at a time.
+    private static let busyPoll: Duration = .milliseconds(50)
+
+    /// Keeps as many tasks in hand as it may, each slot filled as it is free.
+    private func work(at kind: Kind, untilIdle: Bool) async {
+        let shared = Shared(killing, on: loop) { await self.write($0) }
+        await withDiscardingTaskGroup { group in
+            group.addTask(executorPreference: loop) { await shared.switchReads.run() }
+            group.addTask(executorPreference: loop) { await shared.ends.run() }
             await withDiscardingTaskGroup { group in
-                for task in tasks {
-                    let row = sandboxID(task.payload).flatMap { rows[$0] }
-                    group.addTask(executorPreference: loop) {
-                        await self.perform(task, on: row, in: round)
+                while !Task.isCancelled {
+                    let free = settings.width - inHand[kind, default: 0]
+                    let tasks = free > 0 ? await take(kind, limit: free) : []
+                    inHand[kind, default: 0] += tasks.count
+                    for (task, row) in tasks {
+                        group.addTask(executorPreference: loop) {
+                            await self.perform(task, on: row, with: shared)
+                            await self.finished(kind)
+                        }
                     }
+                    let isBusy = tasks.count == free
+                    if untilIdle, !isBusy { break }
+                    let pause = isBusy ? min(Self.busyPoll, settings.poll) : settings.poll
+                    do throws(IOError) { try await loop.sleep(for: pause) } catch { break }
                 }
             }
-            await round.switchReads.close()
-            await round.ends.close()
+            await shared.switchReads.close()
+            await shared.ends.close()
         }
-        return tasks.count == settings.width
     }
 
-    /// What the tasks of a round have in common: reads and writes that come while one is out share the next.
-    private struct Round {
+    private func finished(_ kind: Kind) { inHand[kind, default: 0] -= 1 }
+
+    /// What is due, with the rows of its sandboxes; nil: it was removed with its tenant. What cannot be written
+    /// of an end is due once more when the lease has passed.
+    private func take(_ kind: Kind, limit: Int) async -> [(ClaimedTask, Sandbox?)] {
+        if kind == .kill, await !killing.isOn() { return [] }
+        do throws(ControlPlaneError) {
+            let tasks = try await queue.claim([kind.rawValue], limit: limit, lease: settings.lease)
+            if tasks.isEmpty { return [] }
+            let rows = try await store.sandboxes(
+                tasks.compactMap { task in sandboxID(task.payload).map { (task.tenant, $0) } })
+            return tasks.map { task in (task, sandboxID(task.payload).flatMap { rows[$0] }) }
+        } catch { return [] }
+    }
+
+    /// What tasks have in common: reads and writes that come while one is out share the next.
+    private struct Shared {
         /// Whether kills are on, read after the question.
         let switchReads: Batcher<Void, Bool>
         let ends: Batcher<End, Void>
@@ -148,18 +175,17 @@ package actor SandboxTasks: LoopBound {
         }
     }
 
-    private func perform(_ task: ClaimedTask, on row: Sandbox?, in round: Round) async {
+    private func perform(_ task: ClaimedTask, on row: Sandbox?, with shared: Shared) async {
         var end = End(task: TaskEnd(task))
         do throws(TaskFailure) {
-            // One that was removed with its tenant needs nothing.
-            if let row { end.stopped = try await carryOut(task.kind, on: row, in: round) }
+            if let row { end.stopped = try await carryOut(task.kind, on: row, with: shared) }
         } catch {
             let doublings = Double(1 << min(max(Int(task.attempts) - 1, 0), 10))
             let pause = min(settings.backoff * doublings, .seconds(60))
             end = End(
                 task: TaskEnd(task, error: error.reason, retryAfter: max(pause, error.after)))
         }
-        try? await round.ends(end)
+        try? await shared.ends(end)
     }
 
     private struct TaskFailure: Error {
@@ -169,7 +195,7 @@ package actor SandboxTasks: LoopBound {
 
     /// The row, if it is to be stopped.
     private func carryOut(
-        _ kind: String, on row: Sandbox, in round: Round
+        _ kind: String, on row: Sandbox, with shared: Shared
     ) async throws(TaskFailure) -> Sandbox? {
         let target: CreationTarget
         do throws(ControlPlaneError) {
@@ -180,19 +206,19 @@ package actor SandboxTasks: LoopBound {
         } catch {
             throw TaskFailure(reason: "the region: \(error)")
         }
-        guard kind == "sandbox.kill" else {
+        guard kind == Kind.kill.rawValue else {
             try await extend(row, at: target.endpoint)
             return nil
         }
         guard row.state == .stopping else { return nil }
-        try await kill(row, at: target.endpoint, in: round)
+        try await kill(row, at: target.endpoint, with: shared)
         await budget.release(target.account, lease: row.id)
         return row
     }
 
     /// Not found is success; so is to have been killed by somebody else.
     private func kill(
-        _ row: Sandbox, at endpoint: ProviderEndpoint, in round: Round
+        _ row: Sandbox, at endpoint: ProviderEndpoint, with shared: Shared
     ) async throws(TaskFailure) {
         var ids = row.providerID.map { [$0] } ?? []
         if ids.isEmpty {
@@ -203,7 +229,7 @@ package actor SandboxTasks: LoopBound {
         }
         for id in ids {
             // The task was taken before the switch was thrown.
-            guard await round.mayKill() else {
+            guard await shared.mayKill() else {
                 throw TaskFailure(reason: "killing is switched off", after: .seconds(1))
             }
             do throws(TryError) {
@@ -217,7 +243,7 @@ package actor SandboxTasks: LoopBound {
         _ row: Sandbox, at endpoint: ProviderEndpoint
     ) async throws(TaskFailure) -> [ProviderSandbox] {
         do throws(ControlPlaneError) {
-            let tags = SandboxTag.all(try await deployment(), row.tenant, row.id)
+            let tags = SandboxTag.all(try await creations.loadedDeployment(), row.tenant, row.id)
             do throws(TryError) {
                 return try await providers.list(
                     metadata: tags, at: endpoint, within: settings.call)
@@ -233,7 +259,15 @@ package actor SandboxTasks: LoopBound {
             // One that is gone is the reconciler's to find.
             _ = try await providers.extend(
                 id, to: endsAt - .now, at: endpoint, within: settings.call)
-        } catch { throw TaskFailure(reason: "\(error)") }
+        } catch {
+            guard creations.refusal(error) != nil else { throw TaskFailure(reason: "\(error)") }
+            // It never will: what its tenant sees is what it has.
+            do throws(ControlPlaneError) {
+                try await store.changeLife(
+                    row.id, of: row.tenant, from: endsAt, to: row.providerEndsAt)
+            } catch { throw TaskFailure(reason: "\(error)") }
+            return
+        }
         do throws(ControlPlaneError) {
             try await store.extended(row.id, of: row.tenant, to: endsAt)
         } catch { throw TaskFailure(reason: "\(error)") }

@@ -118,6 +118,18 @@ package struct Sandboxes: Sendable {
         return try await store.sandbox(id, of: tenant)
     }
 
+    /// Lets its place among those that its account may have last for another life.
+    package func keepPlace(_ row: Sandbox, for life: Duration) async {
+        guard let target = try? await targets.find(row.region, of: row.tenant) else { return }
+        try? await creations.budget.keep(target.account, lease: row.id, for: life)
+    }
+
+    /// Gives that place back: it does not run any more.
+    package func freePlace(_ row: Sandbox) async {
+        guard let target = try? await targets.find(row.region, of: row.tenant) else { return }
+        await creations.budget.release(target.account, lease: row.id)
+    }
+
     /// Looks whether a sandbox works, and notes it in its history.
     ///
     /// Throws `.notFound`, `.conflict` for one that is not running.
@@ -160,10 +172,12 @@ package struct Sandboxes: Sendable {
     /// Makes a sandbox live for so long from now on. The promise is durable; what the provider does not
     /// confirm at once is tried until it does.
     ///
-    /// Throws `.conflict` for one that is not running.
+    /// Throws `.conflict` for one that is not running, `.invalid` for a life that the provider does not
+    /// allow.
     package func setLife(
         _ id: UUID, of tenant: Tenant.ID, to life: Duration
     ) async throws(ControlPlaneError) -> Sandbox {
+        let before = try await store.sandbox(id, of: tenant)
         guard let row = try await store.setLife(id, of: tenant, to: life) else {
             let row = try await store.sandbox(id, of: tenant)
             throw .conflict("the sandbox is \(row.state.rawValue)")
@@ -174,8 +188,17 @@ package struct Sandboxes: Sendable {
         do throws(TryError) {
             let isThere = try await creations.providers.extend(
                 providerID, to: life, at: target.endpoint, within: settings.actWait)
-            if isThere { try? await store.extended(id, of: tenant, to: endsAt) }
-        } catch {}
+            if isThere {
+                try? await store.extended(id, of: tenant, to: endsAt)
+                await keepPlace(row, for: life)
+            }
+        } catch {
+            if let refusal = creations.refusal(error) {
+                try await store.changeLife(id, of: tenant, from: endsAt, to: before.endsAt)
+                throw .invalid(
+                    field: "/timeoutMs", reason: "is refused by the provider: \(redacted(String(refusal.message.prefix(300))))")
+            }
+        }
         return try await store.sandbox(id, of: tenant)
     }
 }

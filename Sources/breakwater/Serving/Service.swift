@@ -68,9 +68,12 @@ struct Service: Sendable {
         let jobLoop = loops[0]
         let jobPipeline = Pipeline(on: jobLoop, pipelineSettings(settings, database))
         // Apart from the others, which may take long: whoever is hurt waits for it.
-        let alertScheduler = Scheduler(
-            on: jobLoop, [alertJob()], pipeline: jobPipeline, instance: instance,
-            settings: settings.scheduler, tell: tell)
+        let schedule: ([any Job]) -> Scheduler = { [settings, tell] jobs in
+            Scheduler(
+                on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
+                settings: settings.scheduler, tell: tell)
+        }
+        let alertScheduler = schedule([alertJob()])
         let tell: Tell = { [tell] event in
             tell(event)
             if event.mayMoveAlerts { alertScheduler.hint(AlertJob.name) }
@@ -84,19 +87,14 @@ struct Service: Sendable {
         let jobs: [any Job] = [
             CleanupJob(settings.cleanup), PartitionsJob(), RollUpJob(), TenantRemovalJob(),
         ]
-        let scheduler = Scheduler(
-            on: jobLoop, jobs, pipeline: jobPipeline, instance: instance,
-            settings: settings.scheduler, tell: tell)
         let events = EventService(settings, database, buffer, on: jobLoop)
-        let fleetJobs = workers[0].fleetJobs(settings, tell)
-        let fleetScheduler = Scheduler(
-            on: jobLoop, fleetJobs, pipeline: jobPipeline, instance: instance,
-            settings: settings.scheduler, tell: tell)
-        let checkJobs = workers[0].checkJobs(settings, tell)
-        let checkScheduler = Scheduler(
-            on: jobLoop, checkJobs, pipeline: jobPipeline, instance: instance,
-            settings: settings.scheduler, tell: tell)
-        let schedulers = [scheduler, alertScheduler, fleetScheduler, checkScheduler]
+        // Those of a row are run one after the other.
+        let schedulers =
+            [alertScheduler]
+            + [
+                jobs, [workers[0].sweep(settings)], workers[0].fleetJobs(settings, tell),
+                workers[0].checkJobs(settings, tell),
+            ].map(schedule)
         let page: @Sendable () async -> String = {
             await Self.metrics(
                 workers, schedulers, events.metrics(), isDatabaseUp: readiness.reason == nil)
@@ -110,7 +108,7 @@ struct Service: Sendable {
                 attempts: worker.attempts, regions: worker.regions, budget: worker.budget,
                 sandboxes: worker.sandboxes, events: events.hub,
                 alertSender: worker.alertSender, pipeline: worker.reads,
-                jobs: (jobs + alertScheduler.jobs + fleetJobs + checkJobs).map { JobSchedule($0) },
+                jobs: schedulers.flatMap(\.jobs).map { JobSchedule($0) },
                 settings: api,
                 classifier: Classifier(settings.classifier), retries: RetryPolicy(settings.retry),
                 readiness: readiness, secrets: secrets, metricsPage: page, tell: tell)

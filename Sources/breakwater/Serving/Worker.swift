@@ -86,12 +86,16 @@ struct Worker: Sendable {
             settings: settings.alertSender, tell: tell)
     }
 
+    /// What time decides, and is to be on time.
+    func sweep(_ settings: Settings) -> SandboxSweep {
+        SandboxSweep(
+            creations.store, interval: settings.sweepInterval,
+            tryAge: settings.creations.call + settings.creations.leaseMargin)
+    }
+
     /// What works at the providers, which may be slow: apart from the jobs that work in the database alone.
     func fleetJobs(_ settings: Settings, _ tell: @escaping Tell) -> [any Job] {
         [
-            SandboxSweep(
-                creations.store, interval: settings.sweepInterval,
-                tryAge: settings.creations.call + settings.creations.leaseMargin),
             Reconciler(
                 creations, breakers: breakers, targets: sandboxes.targets.source,
                 killing: sandboxes.killing, settings: settings.reconciler, tell: tell),
