@@ -78,6 +78,9 @@ static const unsigned char m0023[] = {
 static const unsigned char m0024[] = {
 #embed "../../migrations/0024_ends.sql"
 };
+static const unsigned char m0025[] = {
+#embed "../../migrations/0025_instances.sql"
+};
 static const unsigned char contract[] = {
 #embed "../../openapi/breakwater.yaml"
 };
@@ -156,6 +159,7 @@ static const struct bw_embedded_file migrations[] = {
     {"0022_creations_in_batches", m0022, sizeof m0022},
     {"0023_checks", m0023, sizeof m0023},
     {"0024_ends", m0024, sizeof m0024},
+    {"0025_instances", m0025, sizeof m0025},
 };
 
 static const struct bw_embedded_file dashboard[] = {

@@ -42,6 +42,11 @@ extension WrongCalls {
         let caller = Caller(calls: self, address: address, key: client.key)
         try await byRecords(caller)
         try await byPolicies(caller)
+        try Session(Conninfo(url: served.plane.url)).run(
+            """
+            INSERT INTO sandbox (tenant_id, id, request_id, attempt, state, region, template)
+            VALUES ('\(tenant)', gen_random_uuid(), gen_random_uuid(), 1, 'creating', 'eu', 'base')
+            """)
         try await byTenants(
             Caller(calls: self, address: address, key: served.operatorKey), tenant)
 
@@ -122,6 +127,7 @@ extension WrongCalls {
         let old = #"If-Match: "999""#
         try await call("putTenantRegion", "PUT", region, Self.region, old)
         try await call("deleteTenantRegion", "DELETE", region, nil, old)
+        try await call("deleteTenantRegion", "DELETE", region, nil, "If-Match: *")
 
         let keys = "\(tenants)/\(tenant)/keys"
         let (first, second) = (#"{"scopes":["read"]}"#, #"{"scopes":["record"]}"#)

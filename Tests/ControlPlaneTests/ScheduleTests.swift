@@ -183,6 +183,24 @@ private struct Probe: Job {
     }
 
     @Test(.proves("H6"))
+    func `takes over at once from one that is known to be gone`() async throws {
+        try await Plane.with { plane in
+            try await Self.register(plane)
+            _ = try await plane.reads.execute(
+                Statement(
+                    "probe_hold",
+                    "UPDATE job SET holder = 'dead', epoch = 1, started_at = clock_timestamp(), lease_until = clock_timestamp() + interval '1 hour'"
+                ))
+            let heir = Self.scheduler(plane, Probe(), "heir")
+            let dead = Heartbeat(on: plane.loop, plane.reads, instance: "dead")
+            #expect(await heir.runIfDue(Probe()) == false)
+            // It began anew: what it held in its life before is nobody's.
+            try await dead.begin()
+            #expect(await heir.runIfDue(Probe()))
+        }
+    }
+
+    @Test(.proves("H6"))
     func `keeps the lease of a run that lasts longer than it`() async throws {
         try await Plane.with { plane in
             try await Self.register(plane)

@@ -113,6 +113,48 @@ import Testing
         }
     }
 
+    @Test(.proves("D3", "H6"))
+    func `settles what an instance had in hand that is gone, and nobody else's`() async throws {
+        try await Fleet.with { fleet in
+            let store = fleet.creations.store
+            let plan = SandboxPlan(
+                tenant: fleet.tenant, way: .api, template: "base", region: "us",
+                life: .seconds(60), deadline: .seconds(60))
+            _ = try await store.plan(PlannedTry(plan))
+            let session = try Session(Conninfo(url: fleet.plane.url))
+            func state(
+                startedAgo: Int, seenAgo: Int
+            ) async throws -> SandboxRequestState {
+                try session.execute(
+                    """
+                    INSERT INTO instance (name, started_at, seen_at)
+                    SELECT holder, now() - interval '\(startedAgo) s', now() - interval '\(seenAgo) s'
+                    FROM   sandbox_request WHERE holder IS NOT NULL
+                    ON CONFLICT (name) DO UPDATE
+                    SET    started_at = excluded.started_at, seen_at = excluded.seen_at
+                    """)
+                _ = try await fleet.sweep.run(fleet.plane.reads)
+                return try await store.request(plan.request, of: fleet.tenant).state
+            }
+            // Not known at all: a release before has no such row.
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            #expect(try await store.request(plan.request, of: fleet.tenant).state == .dispatching)
+            #expect(try await state(startedAgo: 900, seenAgo: 5) == .dispatching)
+            #expect(try await state(startedAgo: 900, seenAgo: 20) == .expired)
+            #expect(try await fleet.rows().map(\.state) == [.createUnknown])
+            #expect(try await fleet.settle())
+            try fleet.checkInvariants()
+        }
+    }
+
+    @Test(.proves("D3", "F2")) func `says which region it could not look at`() async throws {
+        let faults = #"[{"operations": ["list"], "effects": [{"effect": "error", "status": 500}]}]"#
+        try await Fleet.with(faults: faults) { fleet in
+            let detail = try await fleet.reconciler.run(fleet.plane.reads)
+            #expect(detail.contains("us of tenant \(fleet.tenant) gives no complete list"), "\(detail)")
+        }
+    }
+
     @Test(.proves("D3")) func `has what it lost back when the provider shows it again`() async throws {
         try await Fleet.with { fleet in
             let made = try await fleet.create()

@@ -123,12 +123,21 @@ package struct Regions: Sendable {
         return (try await region(name, of: tenant), isNew)
     }
 
-    /// Throws `.notFound`, `.versionNeeded`, `.outdated`.
+    /// Throws `.notFound`, `.versionNeeded`, `.outdated`, `.conflict` while sandboxes of it are not over: nobody
+    /// could end them without its key.
     package func delete(
         _ name: String, of tenant: Tenant.ID, if precondition: Precondition, by actor: Actor
     ) async throws(ControlPlaneError) {
         _ = try await change(tenant, name, precondition, mustExist: true) {
             transaction, _, _ throws(PostgresError) in
+            let living = try await transaction.execute(
+                .regionLiving, [.uuid(tenant.uuid), .text(name)])
+            let count = try living.only().int64(0)
+            if count > 0 {
+                return .conflict(
+                    "\(count) of its sandboxes are not over: set enabled to false, end them, and take it away then"
+                )
+            }
             for (statement, parameters) in [
                 (.regionDelete, [.uuid(tenant.uuid), .text(name)]),
                 (.regionsRaise, [.uuid(tenant.uuid), .text(nil)]),
@@ -278,6 +287,9 @@ extension Statement {
                templates = $10, enabled = $11, updated_at = clock_timestamp(), updated_by = $12,
                data_plane_url = $13
         """)
+    fileprivate static let regionLiving = Statement(
+        "region_living",
+        "SELECT count(*) FROM sandbox WHERE tenant_id = $1 AND region = $2 AND ended_at IS NULL")
     fileprivate static let regionDelete = Statement(
         "region_delete", "DELETE FROM region WHERE tenant_id = $1 AND name = $2")
 }

@@ -68,18 +68,23 @@ package struct Reconciler: Job {
 
     /// One region that fails, or is slow, holds no other up.
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
-        var (total, failed) = (Report(), 0)
+        var total = Report()
+        var failures: [String] = []
         var regions = try await targets.all()[...]
-        await withTaskGroup(of: Report?.self) { group in
+        await withTaskGroup(of: Result<Report, ControlPlaneError>.self) { group in
             func next() {
                 guard let (tenant, target) = regions.popFirst() else { return }
                 group.addTask(executorPreference: creations.loop) {
-                    try? await pass(over: target, of: tenant)
+                    await result(of: target, of: tenant)
                 }
             }
             for _ in 0..<settings.width { next() }
-            for await report in group {
-                if let report { total.add(report) } else { failed += 1 }
+            for await result in group {
+                switch result {
+                case .success(let report): total.add(report)
+                case .failure(.conflict(let reason)): failures.append(reason)
+                case .failure(let error): failures.append("\(error)")
+                }
                 next()
             }
         }
@@ -87,8 +92,16 @@ package struct Reconciler: Job {
             ("seen", total.seen), ("adopted", total.adopted), ("absent", total.absent),
             ("missed", total.missed), ("lost", total.lost), ("expired", total.expired),
             ("killed", total.killed), ("overBudget", total.overBudget),
-            ("foreign", total.foreign), ("regionsFailed", failed),
-        ])
+            ("foreign", total.foreign), ("regionsFailed", failures.count),
+        ], failures: failures)
+    }
+
+    private func result(
+        of target: CreationTarget, of tenant: Tenant.ID
+    ) async -> Result<Report, ControlPlaneError> {
+        do throws(ControlPlaneError) {
+            return .success(try await pass(over: target, of: tenant))
+        } catch { return .failure(error) }
     }
 
     /// Throws when the list is not complete, or the database is away.
@@ -104,7 +117,8 @@ package struct Reconciler: Job {
                     (SandboxTag.deployment, deployment), (SandboxTag.tenant, tenant.description),
                 ], at: target.endpoint, within: settings.call)
         } catch {
-            throw .conflict("the list of \(target.region) is not complete: \(error)")
+            throw .conflict(
+                "\(target.region) of tenant \(tenant) gives no complete list: \(error.words)")
         }
         var report = Report()
         var shown: [UUID: [ProviderSandbox]] = [:]
@@ -362,15 +376,19 @@ package struct SandboxSweep: Job {
     /// How old a try must be that stands as under way though its request is over: a call that outlives
     /// its request comes to its end by itself.
     private let tryAge: Duration
+    /// How long an instance may be silent before its requests are settled.
+    private let silence: Duration
     /// Rows of one statement.
     private static let chunk = 500
 
     package init(
-        _ store: SandboxStore, interval: Duration = .seconds(5), tryAge: Duration = .seconds(45)
+        _ store: SandboxStore, interval: Duration = .seconds(5), tryAge: Duration = .seconds(45),
+        silence: Duration = Heartbeat.Settings().silence
     ) {
         self.store = store
         self.interval = interval
         self.tryAge = tryAge
+        self.silence = silence
     }
 
     package func run(_ pipeline: Pipeline) async throws(ControlPlaneError) -> String {
@@ -381,7 +399,8 @@ package struct SandboxSweep: Job {
         let left = await result { () throws(ControlPlaneError) in
             try await store.expireTries(olderThan: tryAge, limit: Self.chunk)
         }
-        let (requests, overdue) = try await store.expireRequests(limit: Self.chunk)
+        let (requests, overdue) = try await store.expireRequests(
+            limit: Self.chunk, silence: silence)
         return report([
             ("requests", requests), ("tries", try overdue + left.get()),
             ("sandboxes", try ended.get()),

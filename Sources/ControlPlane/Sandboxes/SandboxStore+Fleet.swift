@@ -94,10 +94,13 @@ extension SandboxStore {
         return left.count
     }
 
-    /// Ends requests that their instance did not, makes their tries unknown, and has killed what was made
+    /// Ends requests whose instance is gone, or did not end them by their lease, makes their tries unknown, and has killed what was made
     /// and not handed out; the numbers of requests and of both. One that fails holds no other up.
-    func expireRequests(limit: Int) async throws(ControlPlaneError) -> (requests: Int, tries: Int) {
-        let overdue = try await asOperator(.requestsOverdue, [.int8(Int64(limit))])
+    func expireRequests(
+        limit: Int, silence: Duration
+    ) async throws(ControlPlaneError) -> (requests: Int, tries: Int) {
+        let overdue = try await asOperator(
+            .requestsOverdue, [.int8(Int64(limit)), .int8(silence.milliseconds)])
         var (requests, tries) = (0, 0)
         var failure: ControlPlaneError?
         for row in overdue {
@@ -123,7 +126,9 @@ extension SandboxStore {
             if moved != nil { tries += 1 }
         }
         _ = try await end(
-            request.id, of: request.tenant, as: .expired, error: "its instance did not end it")
+            request.id, of: request.tenant, as: .expired, 
+            error: "the instance that worked on it stopped before its end, and nothing of it is kept: ask again, with another Idempotency-Key if there was one"
+        )
         return tries
     }
 
@@ -206,7 +211,9 @@ extension Statement {
         "sandbox_requests_overdue",
         """
         SELECT tenant_id, id FROM sandbox_request
-        WHERE  ended_at IS NULL AND lease_until < clock_timestamp() ORDER BY lease_until LIMIT $1
+        WHERE  ended_at IS NULL
+        AND   (lease_until < clock_timestamp() OR bw_is_gone(holder, created_at, $2))
+        ORDER  BY lease_until LIMIT $1
         """)
     fileprivate static let triesLeft = Statement(
         "sandbox_tries_left",

@@ -53,6 +53,7 @@ package struct CleanupJob: Job {
                 .usageHourClean, [.int8(settings.rollUpRetention.milliseconds)], pipeline)
             let events = try await drop("event", keep: settings.eventRetention, pipeline)
             let writers = try await delete(.eventWriterClean, [], pipeline)
+            let instances = try await delete(.instanceClean, [], pipeline)
             let tries = try await drop("attempt", keep: settings.attemptRetention, pipeline)
             let moves = try await delete(
                 .breakerEventClean, [.int8(settings.breakerEventRetention.milliseconds)], pipeline)
@@ -76,6 +77,7 @@ package struct CleanupJob: Job {
                 ("recordPartitions", records), ("refunds", refunds), ("minutePartitions", minutes),
                 ("hourRows", hours),
                 ("eventPartitions", events), ("eventWriters", writers),
+                ("instances", instances),
                 ("attemptPartitions", tries), ("breakerEvents", moves),
                 ("sandboxes", sandboxes), ("sandboxRequests", requests),
                 ("idempotencyRows", replies), ("tasks", tasks), ("alerts", alerts),
@@ -150,9 +152,16 @@ package struct PartitionsJob: Job {
     }
 }
 
-/// A JSON object of the numbers that are not 0.
-func report(_ numbers: [(name: String, count: Int)]) -> String {
-    let members = numbers.filter { $0.count != 0 }.map { "\"\($0.name)\": \($0.count)" }
+/// A JSON object of the numbers that are not 0, and of what failed, the first five of it.
+func report(_ numbers: [(name: String, count: Int)], failures: [String] = []) -> String {
+    var members = numbers.filter { $0.count != 0 }.map { "\"\($0.name)\": \($0.count)" }
+    if !failures.isEmpty {
+        var writer = JSONWriter()
+        writer.array { json in
+            for failure in failures.prefix(5) { json.value(redacted(String(failure.prefix(300)))) }
+        }
+        members.append("\"failures\": " + String(decoding: writer.bytes, as: UTF8.self))
+    }
     return "{" + members.joined(separator: ", ") + "}"
 }
 
@@ -210,6 +219,8 @@ extension Statement {
     /// Of instances that are gone: none sends a batch again after so long.
     fileprivate static let eventWriterClean = clean(
         "event_writer", key: "id", by: "id", where: "at < clock_timestamp() - interval '7 days'")
+    fileprivate static let instanceClean = clean(
+        "instance", key: "name", by: "name", where: "seen_at < clock_timestamp() - interval '1 day'")
     fileprivate static let breakerEventClean = clean(
         "breaker_event", key: "tenant_id, breaker, generation", by: "at", where: "at < \(longAgo)")
     /// With its history.

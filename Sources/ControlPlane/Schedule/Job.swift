@@ -45,7 +45,7 @@ extension Statement {
     static let jobRegister = Statement(
         "job_register",
         "INSERT INTO job (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING")
-    /// Takes a due job whose lease is free or over. The epoch rises: whoever held it may not finish.
+    /// Takes a due job whose lease is free or over, or whose holder is gone. The epoch rises: whoever held it may not finish.
     static let jobClaim = Statement(
         "job_claim",
         """
@@ -56,7 +56,7 @@ extension Statement {
         WHERE  name = (
             SELECT name FROM job
             WHERE  name = $1 AND next_run_at <= clock_timestamp()
-            AND   (holder IS NULL OR lease_until <= clock_timestamp())
+            AND   (holder IS NULL OR lease_until <= clock_timestamp() OR bw_is_gone(holder, started_at, $4))
             FOR NO KEY UPDATE SKIP LOCKED)
         RETURNING epoch
         """)

@@ -19,6 +19,8 @@ package actor Scheduler: LoopBound {
         package var hintSpacing: Duration = .milliseconds(500)
         /// And so many times what that run took: 5 % of a connection at most.
         package var hintRest = 19
+        /// How long an instance may be silent before its jobs are another's.
+        package var silence = Heartbeat.Settings().silence
         /// How long the runs in hand may go on when all else has stopped.
         package var grace: Duration = .seconds(1)
 
@@ -112,7 +114,11 @@ package actor Scheduler: LoopBound {
         let lease = settings.lease.milliseconds
         guard !isStopping,
             let claim = try? await pipeline.execute(
-                .jobClaim, [.text(job.name), .text(instance), .int8(lease)]
+                .jobClaim,
+                [
+                    .text(job.name), .text(instance), .int8(lease),
+                    .int8(settings.silence.milliseconds),
+                ]
             ).first,
             let epoch = try? claim.int64(0)
         else { return false }

@@ -125,6 +125,11 @@ struct Service: Sendable {
             group.addTask(executorPreference: background) { await jobPipeline.run() }
             group.addTask(executorPreference: background) { await events.run() }
             group.addTask(executorPreference: background) { await hints?.run() }
+            var beats = Heartbeat.Settings()
+            beats.silence = settings.scheduler.silence
+            let heartbeat = Heartbeat(on: jobLoop, jobPipeline, instance: instance, settings: beats)
+            try await heartbeat.begin()
+            group.addTask(executorPreference: background) { await heartbeat.run() }
             try await OperatorKey.ensure(settings, Directory(jobPipeline), tell)
             tell(.serviceReady(addresses: endpoints.addresses))
             await withDiscardingTaskGroup { schedules in

@@ -90,7 +90,8 @@ struct Worker: Sendable {
     func sweep(_ settings: Settings) -> SandboxSweep {
         SandboxSweep(
             creations.store, interval: settings.sweepInterval,
-            tryAge: settings.creations.call + settings.creations.leaseMargin)
+            tryAge: settings.creations.call + settings.creations.leaseMargin,
+            silence: settings.scheduler.silence)
     }
 
     /// What works at the providers, which may be slow: apart from the jobs that work in the database alone.

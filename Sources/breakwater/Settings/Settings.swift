@@ -289,5 +289,8 @@ extension Settings {
         .duration(
             "jobs.leaseS", \.scheduler.lease, 1...3600,
             "how long a job's holder may be silent before another instance takes over"),
+        .duration(
+            "jobs.silenceS", \.scheduler.silence, 3...3600,
+            "how long an instance may be silent before what it has in hand is settled by others"),
     ]
 }
