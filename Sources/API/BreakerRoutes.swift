@@ -35,16 +35,16 @@ struct BreakerRoutes {
                     }
                 }
                 if let state { views = views.filter { $0.machine.effectiveState == state } }
-                return listed(views, named: name)
+                return listed(views, named: name, await parents(of: views))
             },
             endpoint.route(.get, "/v1/breakers/{breakerId}", "getBreaker", scopes) {
                 call throws(Failure) in
                 let key = try call.breaker()
                 _ = try call.query()
-                return shown(
-                    try await domain { () throws(ControlPlaneError) in
-                        try await breakers.view(of: key)
-                    })
+                let view = try await domain { () throws(ControlPlaneError) in
+                    try await breakers.view(of: key)
+                }
+                return shown(view, await parents(of: [view]))
             },
             endpoint.route(
                 .get, "/v1/breakers/{breakerId}/events", "listBreakerEvents", scopes
@@ -92,8 +92,22 @@ struct BreakerRoutes {
                     key, input(body), by: call.actor, reason: body.reason)
                 return BreakerView(key, snapshot, under: await breakers.policy(of: key))
             }
-            return shown(view)
+            return shown(view, await parents(of: [view]))
         }
+    }
+
+    /// The breakers over all tenants that refuse what a tenant's own let pass, by the tenant's.
+    private func parents(of views: [BreakerView]) async -> [BreakerKey: BreakerView] {
+        let breakers = endpoint.services.breakers
+        var parents: [BreakerKey: BreakerView] = [:]
+        for view in views where !view.key.isParent {
+            let key = view.key.parent
+            guard let snapshot = await breakers.snapshot(of: key),
+                snapshot.machine.effectiveState != .closed
+            else { continue }
+            parents[view.key] = BreakerView(key, snapshot, under: await breakers.policy(of: key))
+        }
+        return parents
     }
 
     private static func state(_ text: String?) throws(Failure) -> BreakerMachine.State? {
@@ -157,25 +171,27 @@ struct BreakerActInput: JSONReadable, Sendable {
 
 // MARK: Answers
 
-private func shown(_ view: BreakerView) -> Response {
+private func shown(_ view: BreakerView, _ parents: [BreakerKey: BreakerView]) -> Response {
     var writer = JSONWriter()
-    writer.object { write(view, &$0) }
+    writer.object { write(view, parents[view.key], &$0) }
     return .json(writer.bytes)
 }
 
 /// With a name, the worst of that name stands at the top as well.
-private func listed(_ views: [BreakerView], named name: String?) -> Response {
+private func listed(
+    _ views: [BreakerView], named name: String?, _ parents: [BreakerKey: BreakerView]
+) -> Response {
     var writer = JSONWriter(capacity: 1024)
     writer.object {
-        if name != nil, let worst = views.first { write(worst, &$0) }
+        if name != nil, let worst = views.first { write(worst, parents[worst.key], &$0) }
         $0.array("items") { writer in
-            for view in views { writer.object { write(view, &$0) } }
+            for view in views { writer.object { write(view, parents[view.key], &$0) } }
         }
     }
     return .json(writer.bytes)
 }
 
-private func write(_ view: BreakerView, _ writer: inout JSONWriter) {
+private func write(_ view: BreakerView, _ parent: BreakerView?, _ writer: inout JSONWriter) {
     let (key, machine) = (view.key, view.machine)
     writer.member("id", key.id)
     writer.member("name", key.name)
@@ -193,6 +209,13 @@ private func write(_ view: BreakerView, _ writer: inout JSONWriter) {
     writer.member("openUntil", orNull: machine.openUntil?.description)
     writer.member("unclosedSince", orNull: machine.unclosedSince?.description)
     writer.member("probesOut", machine.leases.count)
+    guard let parent else { return }
+    writer.object("overAllTenants") {
+        $0.member("state", parent.machine.effectiveState.rawValue)
+        $0.member(
+            "retryAfterSeconds",
+            parent.retryAfter == .zero ? 0 : parent.retryAfter.wholeSecondsUp)
+    }
 }
 
 private func write(_ event: BreakerEvent, _ writer: inout JSONWriter) {

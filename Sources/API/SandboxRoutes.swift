@@ -288,7 +288,11 @@ private func creationProblem(_ failure: CreationFailure, _ order: CreationOrder)
         return .problem(
             Problem(
                 .breakerOpen, detail: refusal.message,
-                retryAfter: .seconds(refusal.retryAfterSeconds)))
+                retryAfter: .seconds(refusal.retryAfterSeconds),
+                members: [
+                    ("breaker", .string(refusal.key.id)),
+                    ("overAllTenants", .boolean(refusal.key.isParent)),
+                ]))
     case .overQuota(let verdict):
         return .problem(denial(Ask(Creations.Settings.operation), verdict))
     case .notWorking(let reason, let attempts, let request):

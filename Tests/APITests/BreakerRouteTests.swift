@@ -90,6 +90,14 @@ import Testing
                 return
             }
             #expect(refusal.key.isParent)
+            // Whom it refuses can see that, and that a reset of its own does not help.
+            for path in [path, "/v1/breakers?name=e2b"] {
+                let shown = try await client.get(path)
+                #expect(shown.json?["state"]?.text == "CLOSED")
+                #expect(shown.json?["overAllTenants"]?["state"]?.text == "OPEN", "\(shown.text)")
+            }
+            _ = try await served.asOperator.send("POST", "\(path)/enable")
+            #expect(try await client.get(path).json?["overAllTenants"] == nil)
         }
     }
 
