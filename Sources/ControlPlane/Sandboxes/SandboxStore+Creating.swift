@@ -188,7 +188,7 @@ extension SandboxStore {
         _ tries: [PlannedTry]
     ) async throws(ControlPlaneError) -> [PlanResult] {
         let plans = tries.map(\.plan)
-        let parameters: [Parameter] = [
+        var parameters: [Parameter] = [
             .uuids(plans.map(\.tenant.uuid)), .uuids(tries.map(\.id)),
             .uuids(plans.map(\.request)), .int2s(tries.map { Int16(clamping: $0.attempt) }),
             .texts(plans.map(\.way.rawValue)), .texts(plans.map(\.template)),
@@ -197,17 +197,20 @@ extension SandboxStore {
             .texts(plans.map(\.metadata)), .optionalTexts(plans.map(\.traceID)),
             .int8s(plans.map(\.deadline.milliseconds)), .int8(leaseMargin.milliseconds),
             .text(instance), .int4(tries[0].most.map { Int32(clamping: $0) }),
-            .uuids(tries.filter(\.plan.pauses).map(\.id)),
         ]
+        // Few pause: the others are spared what that takes.
+        let pausing = tries.filter(\.plan.pauses).map(\.id)
+        if !pausing.isEmpty { parameters.append(.uuids(pausing)) }
+        let statement: Statement = pausing.isEmpty ? .sandboxesPlan : .sandboxesPlanPausing
         let rows: Rows
         if tries.count == 1, tries[0].attempt == 1, let idempotency = tries[0].idempotency {
             let plan = tries[0].plan
             rows = try await run(
                 directory.remember(
                     idempotency, of: plan.tenant, resource: plan.request.description)
-                    + [(.sandboxesPlan, parameters)], of: plan.tenant)
+                    + [(statement, parameters)], of: plan.tenant)
         } else {
-            rows = try await execute(.sandboxesPlan, parameters)
+            rows = try await execute(statement, parameters)
         }
         let planned = try sandboxes(rows)
         var results: [PlanResult] = []
@@ -292,6 +295,12 @@ extension SandboxStore {
 extension Statement {
     fileprivate static let sandboxesPlan = Statement(
         "sandboxes_plan",
+        """
+        SELECT * FROM bw_sandboxes_plan(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        """)
+    fileprivate static let sandboxesPlanPausing = Statement(
+        "sandboxes_plan_pausing",
         """
         SELECT * FROM bw_sandboxes_plan(
             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
