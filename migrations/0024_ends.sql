@@ -9,7 +9,7 @@ CREATE INDEX sandbox_over ON sandbox (ends_at) WHERE state IN ('booting', 'runni
 DROP INDEX sandbox_ends_at;
 
 -- As 0022 has it; of those planned, `pausing` are to pause at their end.
-CREATE FUNCTION bw_sandboxes_plan(
+CREATE FUNCTION bw_sandboxes_plan_pausing(
     t uuid[], ids uuid[], requests uuid[], attempts int2[], vias text[], templates text[], fallbacks text[],
     frameworks text[], regions text[], lives_ms int8[], metadata text[], traces text[], deadlines_ms int8[],
     lease_margin_ms int8, holder_ text, most int, pausing uuid[])
@@ -31,9 +31,7 @@ BEGIN
         RETURN NEXT planned;
     END LOOP;
 END $$;
-GRANT EXECUTE ON FUNCTION bw_sandboxes_plan(
-    uuid[], uuid[], uuid[], int2[], text[], text[], text[], text[], text[], int8[], text[], text[], int8[], int8, text,
-    int, uuid[]) TO bw_app, bw_operator;
+GRANT EXECUTE ON FUNCTION bw_sandboxes_plan_pausing TO bw_app, bw_operator;
 
 -- Has at most `most` of those killed whose life is over; their number. Over all tenants. One whose life is being
 -- changed is left out: it is looked at again when that is done.

@@ -155,10 +155,19 @@ import Testing
     @Test(.proves("D5", "D4"))
     func `says what the provider says of a life that it does not allow`() async throws {
         let faults = #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#
-        try await Self.with(faults: faults) { fleet, _, client in
-            let made = try await client.post("/e2b/v2/sandboxes", Self.create)
-            #expect(made.status == 400, "\(made.text)")
-            #expect(made.fields["should-retry"] == "false")
+        try await Self.with(faults: faults) { fleet, served, client in
+            // Also asked again, and where the default template takes the place after any error.
+            let (_, admin) = try await fleet.plane.directory.createKey(
+                for: fleet.tenant, name: "a", scopes: [.admin], expiresAt: nil, by: .system)
+            let set = try await served.client.with(key: admin?.text).send(
+                "PATCH", "/v1/settings", #"{"defaultTemplate":"zapdev","fallbackOn":"anyError"}"#)
+            #expect(set.status == 200, "\(set.text)")
+            for _ in 0..<2 {
+                let made = try await client.send(
+                    "POST", "/e2b/v2/sandboxes", Self.create, ["Idempotency-Key": "one"])
+                #expect(made.status == 400, "\(made.text)")
+                #expect(made.fields["should-retry"] == "false")
+            }
             #expect(try await fleet.settle())
             #expect(try await fleet.live().isEmpty)
             #expect(try await fleet.rows().map(\.reason) == [.refused])

@@ -127,8 +127,8 @@ import Testing
             ) async throws -> SandboxRequestState {
                 try session.execute(
                     """
-                    INSERT INTO instance (name, started_at, seen_at)
-                    SELECT holder, now() - interval '\(startedAgo) s', now() - interval '\(seenAgo) s'
+                    INSERT INTO instance (name, started_at, seen_at, beats_from)
+                    SELECT holder, now() - interval '\(startedAgo) s', now() - interval '\(seenAgo) s', now()
                     FROM   sandbox_request WHERE holder IS NOT NULL
                     ON CONFLICT (name) DO UPDATE
                     SET    started_at = excluded.started_at, seen_at = excluded.seen_at
@@ -140,6 +140,13 @@ import Testing
             _ = try await fleet.sweep.run(fleet.plane.reads)
             #expect(try await store.request(plan.request, of: fleet.tenant).state == .dispatching)
             #expect(try await state(startedAgo: 900, seenAgo: 5) == .dispatching)
+            // It was not heard, but has just taken it.
+            #expect(try await state(startedAgo: 900, seenAgo: 20) == .dispatching)
+            try session.execute("UPDATE sandbox_request SET created_at = now() - interval '20 s'")
+            // Nobody was heard: the database was away.
+            #expect(try await state(startedAgo: 900, seenAgo: 20) == .dispatching)
+            try session.execute(
+                "INSERT INTO instance VALUES ('other', now() - interval '1 h', now(), now() - interval '16 s')")
             #expect(try await state(startedAgo: 900, seenAgo: 20) == .expired)
             #expect(try await fleet.rows().map(\.state) == [.createUnknown])
             #expect(try await fleet.settle())
@@ -164,14 +171,15 @@ import Testing
             #expect(try await fleet.pass().killed == 0)
             let row = try await store.sandbox(made.sandbox.id, of: fleet.tenant)
             #expect(row.state == .running && row.endedAt == nil)
-            // One whose time is over is not anybody's any more.
+            // It was paused past the end of its first life, lost, and woken.
             _ = try await store.move(
                 row.id, of: fleet.tenant, to: .lost, why: .missing, from: [.running])
             try Session(Conninfo(url: fleet.plane.url)).execute(
-                "UPDATE sandbox SET ends_at = now() - interval '1 second'")
-            #expect(try await fleet.pass().killed == 1)
-            #expect(try await fleet.settle())
-            #expect(try await fleet.live().isEmpty)
+                "UPDATE sandbox SET ends_at = now() - interval '1 hour'")
+            #expect(try await fleet.pass().killed == 0)
+            _ = try await fleet.sweep.run(fleet.plane.reads)
+            let woken = try await store.sandbox(row.id, of: fleet.tenant)
+            #expect(woken.state == .running && woken.endsAt ?? .distantPast > .now)
             try fleet.checkInvariants()
         }
     }

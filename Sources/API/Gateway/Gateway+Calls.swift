@@ -105,8 +105,14 @@ extension Gateway {
         _ request: SandboxRequest, _ call: GatewayCall
     ) async throws(GatewayError) -> Response {
         guard let id = request.sandbox else {
+            let status =
+                switch request.errorKind {
+                case .invalidRequest: 400
+                case .notFound: 404
+                default: 502
+                }
             throw GatewayError(
-                502, request.error ?? "The first call with this key made no sandbox")
+                status, request.error ?? "The first call with this key made no sandbox")
         }
         let row = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.store.sandbox(id, of: call.caller.tenant)

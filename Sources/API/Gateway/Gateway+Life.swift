@@ -53,10 +53,22 @@ extension Gateway {
     }
 
     func pause(_ row: Sandbox, _ call: GatewayCall) async throws(GatewayError) -> Response {
-        try await changed(row, call) { _ throws(ControlPlaneError) in
+        let note: @Sendable (Status) async throws(ControlPlaneError) -> Void = {
+            _ throws(ControlPlaneError) in
             _ = try await sandboxes.store.move(
                 row.id, of: row.tenant, to: .paused, why: nil, by: call.caller.actor)
             await sandboxes.freePlace(row)
+        }
+        do throws(GatewayError) { return try await changed(row, call, note: note) } catch {
+            // It is paused already: by a call, perhaps, that could not be noted.
+            if error.status == 409, row.state == .running, let id = row.providerID,
+                let target = try? await target(of: row),
+                (try? await sandboxes.creations.providers.find(
+                    id, at: target.endpoint, within: sandboxes.settings.actWait))?.isPaused == true
+            {
+                try? await note(Status(provider: error.status))
+            }
+            throw error
         }
     }
 
@@ -65,9 +77,16 @@ extension Gateway {
         _ row: Sandbox, _ call: GatewayCall,
         note: @escaping @Sendable (_ status: Status) async throws(ControlPlaneError) -> Void
     ) async throws(GatewayError) -> Response {
-        try await hold(row)
-        let response = try await passed(call, to: row)
-        guard (200...299).contains(response.status.code) else { return response }
+        let held = try await hold(row)
+        let response: Response
+        do throws(GatewayError) { response = try await passed(call, to: row) } catch {
+            // Nothing was changed, and its end is what it was. What gave no answer may be done.
+            if let held, error.status < 500 {
+                try? await sandboxes.store.changeLife(
+                    row.id, of: row.tenant, from: held, to: row.endsAt)
+            }
+            throw error
+        }
         do throws(ControlPlaneError) {
             try await sandboxes.creations.whileAway { () throws(ControlPlaneError) in
                 try await note(response.status)
@@ -80,15 +99,17 @@ extension Gateway {
         return response
     }
 
-    /// One that is near its end is not ended here while the provider is asked.
-    private func hold(_ row: Sandbox) async throws(GatewayError) {
+    /// One that is near its end is not ended here while the provider is asked. Its end meanwhile; nil: it is not
+    /// near.
+    private func hold(_ row: Sandbox) async throws(GatewayError) -> Timestamp? {
         let time = sandboxes.settings.standard.times.call + Self.holdMargin
         guard row.state == .running, !row.pauses, let endsAt = row.endsAt, endsAt - .now < time
-        else { return }
-        let isThere = try await domain { () throws(ControlPlaneError) in
+        else { return nil }
+        let held = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.store.hold(row.id, of: row.tenant, for: time)
         }
-        if !isThere { throw .noSandbox(row.providerID ?? "") }
+        guard let held else { throw .noSandbox(row.providerID ?? "") }
+        return held
     }
 
     /// False: it is not paused, as its row has it.

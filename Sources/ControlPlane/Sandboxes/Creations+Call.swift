@@ -56,6 +56,7 @@ extension Creations {
             if row.state == .running,
                 let refusal = await giveWantedLife(row, at: order.target.endpoint)
             {
+                job.isRefused = true
                 return .failure(.failed(refusal))
             }
             return .success(Made(sandbox: row, answer: answer))
@@ -120,10 +121,9 @@ extension Creations {
         let refusal = await outliving(within: settings.extendWait, orElse: { ErrorFacts?.none }) {
             await self.give(life, to: id, at: endpoint)
         }
-        if refusal != nil {
-            _ = try? await whileAway { () throws(ControlPlaneError) in
-                try await store.move(
-                    row.id, of: row.tenant, to: .stopping, why: .refused, from: [.running])
+        if let refusal {
+            try? await whileAway { () throws(ControlPlaneError) in
+                try await store.refuse(row, classifier.classify(refusal).kind, refusal.message)
             }
         }
         return refusal
@@ -146,7 +146,9 @@ extension Creations {
 
     /// What a call was refused for, where it would be again: a life longer than the account may ask for.
     nonisolated func refusal(_ error: TryError) -> ErrorFacts? {
-        guard case .failed(let facts) = error, classifier.classify(facts).kind == .invalidRequest
+        // Not what something on the way may say.
+        guard case .failed(let facts) = error, [400, 422].contains(facts.status),
+            classifier.classify(facts).kind == .invalidRequest
         else { return nil }
         return facts
     }

@@ -23,6 +23,8 @@ extension Creations {
         var attempts = 0
         var replacements = 0
         var hasFallenBack = false
+        /// Its sandbox was made, and its life refused: the request is over.
+        var isRefused = false
         var denial: Verdict?
         var fault: ControlPlaneError?
         let begun: ((UUID) -> Void)?

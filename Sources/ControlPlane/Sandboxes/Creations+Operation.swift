@@ -125,7 +125,7 @@ extension Creations {
         if job.attempts == 0 { await told(.start, order) }
         var outcome = await tries(job, order.choice, isFallback: false)
         if case .failure(let failure) = outcome.result, let fallback = order.fallback,
-            fallback != order.choice, mayFallBack(failure, order)
+            fallback != order.choice, !job.isRefused, mayFallBack(failure, order)
         {
             outcome = await tries(job, fallback, isFallback: true)
         }

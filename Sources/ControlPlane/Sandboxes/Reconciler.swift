@@ -187,10 +187,7 @@ package struct Reconciler: Job {
                 case .booting, .running, .paused:
                     seen.append((row.id, sandbox.endsAt))
                     try await follow(row, sandbox, pass)
-                case .lost where sandbox.isPaused || (row.endsAt ?? .distantPast) > pass.startedAt:
-                    _ = try await store.move(
-                        row.id, of: pass.tenant, to: sandbox.isPaused ? .paused : .running,
-                        why: .adopted, from: [.lost])
+                case .lost where try await haveBack(row, sandbox, pass): break
                 case .stopped, .failed, .lost:
                     if isOld(row.endedAt, pass, settings.endedGrace) {
                         doomed.append((sandbox, row))
@@ -203,6 +200,26 @@ package struct Reconciler: Job {
         try await kill(doomed, pass, &report)
     }
 
+    /// What was lost and has an end still, or none: its tenant may be working in it.
+    private func haveBack(
+        _ row: Sandbox, _ sandbox: ProviderSandbox, _ pass: Pass
+    ) async throws(ControlPlaneError) -> Bool {
+        let endsAt = max(row.endsAt ?? .distantPast, sandbox.endsAt ?? .distantPast)
+        guard sandbox.isPaused || endsAt > pass.startedAt else { return false }
+        var facts = SandboxFacts()
+        if !sandbox.isPaused { facts.endsAt = endsAt }
+        _ = try await store.move(
+            row.id, of: pass.tenant, to: sandbox.isPaused ? .paused : .running, why: .adopted,
+            by: "system", from: [.lost], facts)
+        if !sandbox.isPaused { await keepPlace(row, until: endsAt, pass) }
+        return true
+    }
+
+    private func keepPlace(_ row: Sandbox, until endsAt: Timestamp, _ pass: Pass) async {
+        try? await creations.budget.keep(
+            pass.target.account, lease: row.id, for: endsAt - pass.startedAt)
+    }
+
     /// The provider pauses by itself what is to pause at its end, and wakes what is asked for something.
     private func follow(
         _ row: Sandbox, _ sandbox: ProviderSandbox, _ pass: Pass
@@ -212,6 +229,7 @@ package struct Reconciler: Job {
         if row.state == .running, sandbox.isPaused {
             _ = try await store.move(
                 row.id, of: pass.tenant, to: .paused, why: nil, by: "system", from: [.running])
+            await creations.budget.release(pass.target.account, lease: row.id)
         } else if row.state == .paused, !sandbox.isPaused {
             // It has another life, and an end with it: that is not taken from a list.
             let found = try? await creations.providers.find(
@@ -222,6 +240,7 @@ package struct Reconciler: Job {
             facts.providerEndsAt = endsAt
             _ = try await store.move(
                 row.id, of: pass.tenant, to: .running, why: nil, by: "system", from: [.paused], facts)
+            await keepPlace(row, until: endsAt, pass)
         }
     }
 
@@ -252,10 +271,7 @@ package struct Reconciler: Job {
         let adopted = try await store.made(
             MadeSandbox(row.id, of: pass.tenant, facts, why: .adopted))
         guard let adopted else { return false }
-        if adopted.state.isBound {
-            try? await creations.budget.keep(
-                pass.target.account, lease: row.id, for: endsAt - .now)
-        }
+        if adopted.state.isBound { await keepPlace(row, until: endsAt, pass) }
         return true
     }
 

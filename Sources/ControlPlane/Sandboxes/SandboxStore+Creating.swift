@@ -302,7 +302,7 @@ extension Statement {
     fileprivate static let sandboxesPlanPausing = Statement(
         "sandboxes_plan_pausing",
         """
-        SELECT * FROM bw_sandboxes_plan(
+        SELECT * FROM bw_sandboxes_plan_pausing(
             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
         """)
     fileprivate static let sandboxWithdraw = Statement(

@@ -57,6 +57,22 @@ package struct SandboxStore: Sendable {
         ).isEmpty
     }
 
+    /// Takes a sandbox back from its request, which has failed by it, and has it killed.
+    func refuse(
+        _ row: Sandbox, _ kind: ErrorKind, _ error: String
+    ) async throws(ControlPlaneError) {
+        _ = try await run(
+            [
+                (
+                    .requestRefuse,
+                    [
+                        .uuid(row.request), .uuid(row.id), .text(kind.rawValue),
+                        .text(redacted(String(error.prefix(2000)))),
+                    ]
+                ), move(row.id, to: .stopping, why: .refused, by: instance, from: [.running]),
+            ], of: row.tenant)
+    }
+
     /// Promises another life from now on, and leaves the task that gives it; nil: it is not running.
     package func setLife(
         _ id: UUID, of tenant: Tenant.ID, to life: Duration
@@ -77,11 +93,15 @@ package struct SandboxStore: Sendable {
             [(.sandboxChangeLife, [.uuid(id), .timestamp(promised), .timestamp(end)])], of: tenant)
     }
 
-    /// Has one that is near its end live for so long at least. False: it does not run any more.
+    /// Has one that is near its end live for so long at least. Its end then; nil: it does not run any more.
     package func hold(
         _ id: UUID, of tenant: Tenant.ID, for time: Duration
-    ) async throws(ControlPlaneError) -> Bool {
-        try await !run([(.sandboxHold, [.uuid(id), .int8(time.milliseconds)])], of: tenant).isEmpty
+    ) async throws(ControlPlaneError) -> Timestamp? {
+        let rows = try await run(
+            [(.sandboxHold, [.uuid(id), .int8(time.milliseconds)])], of: tenant)
+        do throws(PostgresError) { return try rows.first?.timestamp(0) } catch {
+            throw .postgres(error)
+        }
     }
 
     /// Notes whether its provider is to pause it at its end.
@@ -244,7 +264,7 @@ extension Statement {
         "sandbox_hold",
         """
         UPDATE sandbox SET ends_at = greatest(ends_at, clock_timestamp() + $2 * interval '1 millisecond')
-        WHERE  tenant_id = bw_tenant() AND id = $1 AND state = 'running' RETURNING id
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND state = 'running' RETURNING ends_at
         """)
     fileprivate static let sandboxSetPauses = Statement(
         "sandbox_set_pauses",
@@ -256,6 +276,13 @@ extension Statement {
         SET    state = $2, error_kind = $3, error = $4, ended_at = clock_timestamp(), holder = NULL,
                lease_until = NULL
         WHERE  tenant_id = bw_tenant() AND id = $1 AND ended_at IS NULL RETURNING id
+        """)
+    fileprivate static let requestRefuse = Statement(
+        "sandbox_request_refuse",
+        """
+        UPDATE sandbox_request
+        SET    state = 'failed', sandbox_id = NULL, error_kind = $3, error = $4
+        WHERE  tenant_id = bw_tenant() AND id = $1 AND sandbox_id = $2
         """)
     fileprivate static let sandboxGet = Statement(
         "sandbox_get", "SELECT * FROM sandbox WHERE tenant_id = bw_tenant() AND id = $1")

@@ -207,7 +207,9 @@ package actor SandboxTasks: LoopBound {
             throw TaskFailure(reason: "the region: \(error)")
         }
         guard kind == Kind.kill.rawValue else {
-            try await extend(row, at: target.endpoint)
+            if let endsAt = try await extend(row, at: target.endpoint) {
+                try? await budget.keep(target.account, lease: row.id, for: endsAt - .now)
+            }
             return nil
         }
         guard row.state == .stopping else { return nil }
@@ -251,10 +253,13 @@ package actor SandboxTasks: LoopBound {
         } catch { throw TaskFailure(reason: "the list: \(error)") }
     }
 
-    private func extend(_ row: Sandbox, at endpoint: ProviderEndpoint) async throws(TaskFailure) {
+    /// The end that was given; nil: there was none to give.
+    private func extend(
+        _ row: Sandbox, at endpoint: ProviderEndpoint
+    ) async throws(TaskFailure) -> Timestamp? {
         guard row.state.isBound, let id = row.providerID, let endsAt = row.endsAt,
             row.providerEndsAt != endsAt, endsAt > .now
-        else { return }
+        else { return nil }
         do throws(TryError) {
             // One that is gone is the reconciler's to find.
             _ = try await providers.extend(
@@ -266,11 +271,12 @@ package actor SandboxTasks: LoopBound {
                 try await store.changeLife(
                     row.id, of: row.tenant, from: endsAt, to: row.providerEndsAt)
             } catch { throw TaskFailure(reason: "\(error)") }
-            return
+            return nil
         }
         do throws(ControlPlaneError) {
             try await store.extended(row.id, of: row.tenant, to: endsAt)
         } catch { throw TaskFailure(reason: "\(error)") }
+        return endsAt
     }
 
     private func sandboxID(_ payload: String) -> UUID? {

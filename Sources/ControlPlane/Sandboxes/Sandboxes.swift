@@ -120,8 +120,14 @@ package struct Sandboxes: Sendable {
 
     /// Lets its place among those that its account may have last for another life.
     package func keepPlace(_ row: Sandbox, for life: Duration) async {
-        guard let target = try? await targets.find(row.region, of: row.tenant) else { return }
+        guard let target = try? await targets.find(row.region, of: row.tenant),
+            target.account.limits.concurrency != nil
+        else { return }
         try? await creations.budget.keep(target.account, lease: row.id, for: life)
+        // Ended meanwhile, it would have its place for that long.
+        if let now = try? await store.sandbox(row.id, of: row.tenant), !now.state.isBound {
+            await creations.budget.release(target.account, lease: row.id)
+        }
     }
 
     /// Gives that place back: it does not run any more.

@@ -35,7 +35,8 @@ package struct Heartbeat: Sendable {
     package func run() async {
         while !Task.isCancelled {
             do throws(IOError) { try await loop.sleep(for: settings.silence / 5) } catch { return }
-            _ = try? await pipeline.execute(.instanceSeen, [.text(instance)])
+            _ = try? await pipeline.execute(
+                .instanceSeen, [.text(instance), .int8(settings.silence.milliseconds)])
         }
     }
 }
@@ -44,13 +45,19 @@ extension Statement {
     fileprivate static let instanceBegin = Statement(
         "instance_begin",
         """
-        INSERT INTO instance (name, started_at, seen_at) VALUES ($1, clock_timestamp(), clock_timestamp())
-        ON CONFLICT (name) DO UPDATE SET started_at = clock_timestamp(), seen_at = clock_timestamp()
+        INSERT INTO instance (name, started_at, seen_at, beats_from)
+        VALUES ($1, clock_timestamp(), clock_timestamp(), clock_timestamp())
+        ON CONFLICT (name) DO UPDATE
+        SET    started_at = clock_timestamp(), seen_at = clock_timestamp(), beats_from = clock_timestamp()
         """)
     fileprivate static let instanceSeen = Statement(
         "instance_seen",
         """
-        INSERT INTO instance (name, started_at, seen_at) VALUES ($1, clock_timestamp(), clock_timestamp())
-        ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+        INSERT INTO instance AS i (name, started_at, seen_at, beats_from)
+        VALUES ($1, clock_timestamp(), clock_timestamp(), clock_timestamp())
+        ON CONFLICT (name) DO UPDATE
+        SET    seen_at = clock_timestamp(),
+               beats_from = CASE WHEN i.seen_at < clock_timestamp() - $2 * interval '1 millisecond'
+                            THEN clock_timestamp() ELSE i.beats_from END
         """)
 }
