@@ -114,7 +114,8 @@ extension Problem {
         default:
             self.init(
                 .validation,
-                detail: error.pointer.isEmpty ? error.message : "\(error.pointer): \(error.message)",
+                detail: error.pointer.isEmpty
+                    ? error.message : "\(error.pointer): \(error.message)",
                 errors: [Invalid(error.pointer, error.message)])
         }
     }

@@ -77,7 +77,8 @@ struct SandboxRoutes {
             maxAttempts: input.maxAttempts ?? settings.maxAttempts,
             healthCheck: input.healthCheck ?? settings.healthCheck, call: settings.createCall,
             maxLive: settings.maxLive.map { Int($0) }, metadata: input.metadata, body: input.body,
-            traceID: call.request.trace.traceID, traceparent: call.request.trace.traceparent(span: call.request.span),
+            traceID: call.request.trace.traceID,
+            traceparent: call.request.trace.traceparent(span: call.request.span),
             idempotency: idempotency)
     }
 
@@ -249,7 +250,8 @@ private func replayed(
     guard let id = request.sandbox else {
         throw .problem(
             Problem(
-                .creationFailed, detail: request.error ?? "the request is \(request.state.rawValue)",
+                .creationFailed,
+                detail: request.error ?? "the request is \(request.state.rawValue)",
                 fields: [.replayed]))
     }
     let row = try await domain { () throws(ControlPlaneError) in

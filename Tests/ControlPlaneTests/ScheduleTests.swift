@@ -104,7 +104,9 @@ private struct Probe: Job {
             let count = Mutex(0)
             let other = Self.scheduler(plane, Probe(), "two")
             let job = Probe {
-                let number = count.withLock { $0 += 1; return $0 }
+                let number = count.withLock {
+                    $0 += 1; return $0
+                }
                 if number == 1 { _ = await other.runEarly(Probe()) }
             }
             let one = Self.scheduler(plane, job, "one")
@@ -270,7 +272,8 @@ private struct Probe: Job {
             ])
             #expect(ended == [second.id])
             let row = try Session(Conninfo(url: plane.url)).execute(
-                "SELECT last_error, done_at IS NULL AND dead_at IS NOT NULL FROM task").only()
+                "SELECT last_error, done_at IS NULL AND dead_at IS NOT NULL FROM task"
+            ).only()
             #expect(try row.text(0) == "no" && row.bool(1))
             // Its tries are used up: dead, and nobody gets it.
             #expect(try await queue.claim(["probe"], limit: 10, lease: .seconds(1)).isEmpty)

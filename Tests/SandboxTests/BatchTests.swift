@@ -74,7 +74,8 @@ import Testing
             let first = try #require(results.firstIndex { (try? $0.get()) != nil })
             let second = await store.plan([PlannedTry(plans[first], attempt: 2, most: 3)])[0]
             #expect(Self.error(second) == .tooManySandboxes(most: 3))
-            let third = await store.plan([PlannedTry(plans[first], attempt: 2, template: "other")])[0]
+            let third = await store.plan([PlannedTry(plans[first], attempt: 2, template: "other")])[
+                0]
             #expect(try third.get().template == "other")
             let request = try await store.request(plans[first].request, of: fleet.tenant)
             #expect(request.attempts == 2 && request.fellBack)
@@ -125,7 +126,8 @@ import Testing
             #expect(Set(made.map(\.state)) == [.running, .stopping])
             #expect(made.first { $0.state == .stopping }?.reason == .superseded)
             // Again: neither stands where it may be taken.
-            let again = await store.made(made.map { MadeSandbox($0.id, of: $0.tenant, Self.facts("c")) })
+            let again = await store.made(
+                made.map { MadeSandbox($0.id, of: $0.tenant, Self.facts("c")) })
             #expect(try again.allSatisfy { try $0.get() == nil })
         }
     }
@@ -146,7 +148,8 @@ import Testing
                 NotedCheck(rows[0].id, of: fleet.tenant, fine),
                 NotedCheck(rows[1].id, of: other, dead, by: "me"),
                 // Of another tenant, and over.
-                NotedCheck(rows[0].id, of: other, dead), NotedCheck(rows[2].id, of: fleet.tenant, dead),
+                NotedCheck(rows[0].id, of: other, dead),
+                NotedCheck(rows[2].id, of: fleet.tenant, dead),
             ])
             #expect(noted.allSatisfy { (try? $0.get()) != nil })
             var found: [ControlPlane.Sandbox] = []
@@ -204,7 +207,8 @@ import Testing
             #expect(second.providerEndsAt == made[1].providerEndsAt)
             let tasks = try Session(Conninfo(url: fleet.plane.url)).execute(
                 "SELECT payload ->> 'sandbox' FROM task WHERE kind = 'sandbox.extend'")
-            #expect(try tasks.map { try $0.text(0) } == [made[1].id, made[1].id].map(\.description))
+            #expect(
+                try tasks.map { try $0.text(0) } == [made[1].id, made[1].id].map(\.description))
         }
     }
 
@@ -218,7 +222,8 @@ import Testing
             for _ in 0..<2 { await fleet.tasks.round() }
             let spent = await fleet.plane.reads.sent - sent
             #expect(try await fleet.live().isEmpty)
-            #expect(try await fleet.rows().allSatisfy { $0.state == .stopped && $0.reason == .expired })
+            #expect(
+                try await fleet.rows().allSatisfy { $0.state == .stopped && $0.reason == .expired })
             // One by one it was five each.
             #expect(spent <= 32, "\(spent)")
             try fleet.checkInvariants()

@@ -45,7 +45,10 @@ import Testing
             #expect(made.attempts == 3)
             let rows = try await fleet.rows()
             #expect(rows.map(\.attempt).sorted() == [1, 2, 3])
-            #expect(rows.map(\.state).sorted { $0.rawValue < $1.rawValue } == [.failed, .failed, .running])
+            #expect(
+                rows.map(\.state).sorted { $0.rawValue < $1.rawValue } == [
+                    .failed, .failed, .running,
+                ])
             #expect(try await fleet.plane.ledger.count("sandbox_create", for: fleet.tenant) == 3)
             let key = BreakerKey(fleet.tenant, provider: "e2b", region: "us", .create)
             #expect(await fleet.plane.breakers.snapshot(of: key)?.machine.failureCount ?? 0 == 0)
@@ -58,8 +61,9 @@ import Testing
         let faults = #"[{"effects": [{"effect": "error", "status": 500}]}]"#
         try await Fleet.with(faults: faults) { fleet in
             for _ in 0..<5 {
-                guard case .failure(.provider(let cause, let stop, _, let attempts, let request)) =
-                    await fleet.creations.create(fleet.order())
+                guard
+                    case .failure(.provider(let cause, let stop, _, let attempts, let request)) =
+                        await fleet.creations.create(fleet.order())
                 else {
                     Issue.record("it was made")
                     return
@@ -71,8 +75,9 @@ import Testing
                 #expect(row.state == .dead && row.errorKind == .internal)
             }
             let calls = try await fleet.ask("GET", "/_sim")["calls"]?.integer
-            guard case .failure(.breakerOpen(let refusal)) =
-                await fleet.creations.create(fleet.order())
+            guard
+                case .failure(.breakerOpen(let refusal)) =
+                    await fleet.creations.create(fleet.order())
             else {
                 Issue.record("the sixth was let through")
                 return
@@ -121,8 +126,9 @@ import Testing
                 "sandbox_create", limits: [Limit(limit: 1, window: 3600)], admitsOnOutage: false,
                 of: fleet.tenant, if: .none, by: .system)
             _ = try await fleet.create()
-            guard case .failure(.overQuota(let verdict)) =
-                await fleet.creations.create(fleet.order())
+            guard
+                case .failure(.overQuota(let verdict)) =
+                    await fleet.creations.create(fleet.order())
             else {
                 Issue.record("it was made")
                 return
@@ -160,7 +166,8 @@ import Testing
     }
 
     /// Another instance may have taken the room that is remembered here.
-    @Test(.proves("E5")) func `leaves nothing of those that another took the room of`() async throws {
+    @Test(.proves("E5")) func `leaves nothing of those that another took the room of`() async throws
+    {
         try await Fleet.with { fleet in
             try await Self.limit(fleet, to: 10)
             _ = try await fleet.create()

@@ -134,7 +134,8 @@ import Testing
 
     @Test(.proves("D5", "D4"))
     func `ends nothing here while its provider is asked to keep it`() async throws {
-        let faults = #"[{"operations": ["pause"], "effects": [{"effect": "slow", "factor": 1, "addMs": 1500}]}]"#
+        let faults =
+            #"[{"operations": ["pause"], "effects": [{"effect": "slow", "factor": 1, "addMs": 1500}]}]"#
         try await Self.with(faults: faults) { fleet, _, client in
             let made = try await client.post("/e2b/v2/sandboxes", Self.create)
             let id = try #require(made.json?["sandboxID"]?.text)
@@ -154,7 +155,8 @@ import Testing
 
     @Test(.proves("D5", "D4"))
     func `says what the provider says of a life that it does not allow`() async throws {
-        let faults = #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#
+        let faults =
+            #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#
         try await Self.with(faults: faults) { fleet, served, client in
             // Also asked again, and where the default template takes the place after any error.
             let (_, admin) = try await fleet.plane.directory.createKey(
@@ -177,7 +179,8 @@ import Testing
 
     @Test(.proves("D5", "H2"))
     func `gives two with one key one sandbox, also at the same time`() async throws {
-        let faults = #"[{"operations": ["create"], "effects": [{"effect": "slow", "factor": 1, "addMs": 500}]}]"#
+        let faults =
+            #"[{"operations": ["create"], "effects": [{"effect": "slow", "factor": 1, "addMs": 500}]}]"#
         try await Self.with(faults: faults) { fleet, _, client in
             async let one = client.send(
                 "POST", "/e2b/v2/sandboxes", Self.create, ["Idempotency-Key": "same"])
@@ -190,10 +193,13 @@ import Testing
         }
     }
 
-    @Test(.proves("D5", "H1"), arguments: [
-        "metadata=a%3Db&metadata=breakwater.tenant%3D", "metadata=a%3Db&%6detadata=breakwater.tenant%3D",
-        "%6detadata=breakwater.tenant%3D",
-    ])
+    @Test(
+        .proves("D5", "H1"),
+        arguments: [
+            "metadata=a%3Db&metadata=breakwater.tenant%3D",
+            "metadata=a%3Db&%6detadata=breakwater.tenant%3D",
+            "%6detadata=breakwater.tenant%3D",
+        ])
     func `lists nobody else's, however it is asked`(query: String) async throws {
         try await Self.with { fleet, served, client in
             let made = try await client.post("/e2b/v2/sandboxes", Self.create)

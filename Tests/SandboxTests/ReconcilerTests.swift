@@ -60,7 +60,8 @@ import Testing
     }
 
     @Test(.proves("D3")) func `goes on while the kill of a leaked one fails`() async throws {
-        let faults = #"[{"operations": ["kill"], "limit": 3, "effects": [{"effect": "error", "status": 500}]}]"#
+        let faults =
+            #"[{"operations": ["kill"], "limit": 3, "effects": [{"effect": "error", "status": 500}]}]"#
         try await Fleet.with(faults: faults) { fleet in
             _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
             #expect(try await fleet.pass().killed == 1)
@@ -146,7 +147,8 @@ import Testing
             // Nobody was heard: the database was away.
             #expect(try await state(startedAgo: 900, seenAgo: 20) == .dispatching)
             try session.execute(
-                "INSERT INTO instance VALUES ('other', now() - interval '1 h', now(), now() - interval '16 s')")
+                "INSERT INTO instance VALUES ('other', now() - interval '1 h', now(), now() - interval '16 s')"
+            )
             #expect(try await state(startedAgo: 900, seenAgo: 20) == .expired)
             #expect(try await fleet.rows().map(\.state) == [.createUnknown])
             #expect(try await fleet.settle())
@@ -158,11 +160,14 @@ import Testing
         let faults = #"[{"operations": ["list"], "effects": [{"effect": "error", "status": 500}]}]"#
         try await Fleet.with(faults: faults) { fleet in
             let detail = try await fleet.reconciler.run(fleet.plane.reads)
-            #expect(detail.contains("us of tenant \(fleet.tenant) gives no complete list"), "\(detail)")
+            #expect(
+                detail.contains("us of tenant \(fleet.tenant) gives no complete list"), "\(detail)")
         }
     }
 
-    @Test(.proves("D3")) func `has what it lost back when the provider shows it again`() async throws {
+    @Test(.proves("D3")) func `has what it lost back when the provider shows it again`()
+        async throws
+    {
         try await Fleet.with { fleet in
             let made = try await fleet.create()
             let store = fleet.creations.store
@@ -269,7 +274,9 @@ import Testing
     @Test(.proves("D3")) func `kills up to its budget, and one more none`() async throws {
         for (count, killed) in [(5, 5), (6, 0)] {
             try await Fleet.with { fleet in
-                for _ in 0..<count { _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7())) }
+                for _ in 0..<count {
+                    _ = try await Self.addStranger(fleet, Self.tags(fleet, .v7()))
+                }
                 let report = try await fleet.pass()
                 #expect(report.killed == killed && report.overBudget == count - killed)
                 #expect(try await fleet.settle())

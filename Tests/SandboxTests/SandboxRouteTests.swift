@@ -36,9 +36,12 @@ import Testing
             let id = try #require(made.json?["id"]?.text)
             try await fleet.setFaults(
                 #"[{"operations": ["timeout"], "effects": [{"effect": "error", "status": 400}]}]"#)
-            let longer = try await client.post("/v1/sandboxes/\(id)/timeout", #"{"timeoutMs":7200000}"#)
+            let longer = try await client.post(
+                "/v1/sandboxes/\(id)/timeout", #"{"timeoutMs":7200000}"#)
             #expect(longer.status == 400, "\(longer.text)")
-            #expect(longer.json?["detail"]?.text?.hasPrefix("/timeoutMs is refused by the provider") == true)
+            #expect(
+                longer.json?["detail"]?.text?.hasPrefix("/timeoutMs is refused by the provider")
+                    == true)
             let shown = try await client.get("/v1/sandboxes/\(id)")
             #expect(shown.json?["endsAt"]?.text == made.json?["endsAt"]?.text)
         }
@@ -48,7 +51,8 @@ import Testing
         try await Self.with { fleet, served, client in
             let made = try await client.post(
                 "/v1/sandboxes",
-                #"{"template":"base","framework":"nextjs","metadata":{"user":"7"},"envVars":{"A":"b"}}"#)
+                #"{"template":"base","framework":"nextjs","metadata":{"user":"7"},"envVars":{"A":"b"}}"#
+            )
             #expect(made.status == 201, "\(made.text)")
             #expect(made.json?["state"]?.text == "running" && made.json?["attempts"]?.integer == 1)
             #expect(made.json?["fellBack"]?.flag == false)
@@ -288,7 +292,8 @@ import Testing
             // What was refused before it was recorded has cost nothing; a race may cost a record.
             let through = try await client.post("/v2/sandboxes", #"{"templateID":"base"}"#)
             #expect(through.status == 429 && through.fields["should-retry"] == "false")
-            #expect(through.json?["message"]?.text?.contains("maximum number of concurrent") == true)
+            #expect(
+                through.json?["message"]?.text?.contains("maximum number of concurrent") == true)
             let path = try #require(answers.first { $0.status == 201 }?.fields["location"])
             _ = try await client.send("DELETE", path)
             #expect(try await client.post("/v1/sandboxes", #"{"template":"base"}"#).status == 201)
@@ -313,7 +318,8 @@ import Testing
                 try await eventually { try await fleet.rows().first?.state != .creating }
                 #expect(try await fleet.settle())
                 let row = try #require(try await fleet.rows().first)
-                #expect(row.state == (key == nil ? .stopped : .running), "\(String(describing: key))")
+                #expect(
+                    row.state == (key == nil ? .stopped : .running), "\(String(describing: key))")
                 if key == nil { #expect(row.reason == .abandoned) }
             }
             #expect(try await fleet.live().count == 1)

@@ -155,7 +155,8 @@ extension Gateway {
         if let token { query.items.append("nextToken=" + token) }
         let target = targets[place]
         let answer = try await send(
-            "GET", "/" + call.path.joined(separator: "/") + "?" + query.items.joined(separator: "&"),
+            "GET",
+            "/" + call.path.joined(separator: "/") + "?" + query.items.joined(separator: "&"),
             call, target)
         guard answer.status == 200, let document = JSONValue(bytes: answer.body),
             case .array(let found) = document
@@ -174,7 +175,8 @@ extension Gateway {
     // MARK: Passing on
 
     /// To the sandbox's region, or for what is no sandbox's to the tenant's first.
-    func passed(_ call: GatewayCall, to row: Sandbox? = nil) async throws(GatewayError) -> Response {
+    func passed(_ call: GatewayCall, to row: Sandbox? = nil) async throws(GatewayError) -> Response
+    {
         let target: CreationTarget
         if let row {
             target = try await self.target(of: row)

@@ -46,7 +46,9 @@ extension Gateway {
                 if case .bool(let pauses)? = body["autoPause"], pauses != row.pauses {
                     try await sandboxes.store.setPauses(row.id, of: row.tenant, to: pauses)
                 }
-                if try await wake(row, for: life ?? Self.wokenLife, by: call.caller.actor) { return }
+                if try await wake(row, for: life ?? Self.wokenLife, by: call.caller.actor) {
+                    return
+                }
             }
             if let life { try await lengthen(row, to: life) }
         }
@@ -132,7 +134,8 @@ extension Gateway {
 
     /// The provider has given that life.
     private func note(_ row: Sandbox, _ life: Duration) async throws(ControlPlaneError) {
-        guard let endsAt = try await sandboxes.store.setLife(row.id, of: row.tenant, to: life)?.endsAt
+        guard
+            let endsAt = try await sandboxes.store.setLife(row.id, of: row.tenant, to: life)?.endsAt
         else { return }
         try await sandboxes.store.extended(row.id, of: row.tenant, to: endsAt)
         await sandboxes.keepPlace(row, for: life)

@@ -1,5 +1,5 @@
-package import HTTP
 internal import ControlPlane
+package import HTTP
 internal import IO
 internal import JSON
 internal import Outbound
@@ -78,7 +78,8 @@ struct Gateway: Sendable {
         let path = call.path
         switch (call.method, path.count) {
         case (.post, 1) where path == ["sandboxes"]: return try await create(call, isOld: true)
-        case (.post, 2) where path == ["v2", "sandboxes"]: return try await create(call, isOld: false)
+        case (.post, 2) where path == ["v2", "sandboxes"]:
+            return try await create(call, isOld: false)
         case (.get, 2) where path == ["v2", "sandboxes"]: return try await list(call)
         case (.get, 1) where path == ["sandboxes"]: return try await list(call)
         default: break

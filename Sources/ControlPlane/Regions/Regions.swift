@@ -25,7 +25,8 @@ package struct Regions: Sendable {
         package init(
             provider: String = "e2b", account: String? = nil,
             limits: ProviderAccount.Limits? = nil, apiURL: String, domain: String,
-            dataPlaneURL: String? = nil, apiKey: String? = nil, priority: Int = 100, templates: [String: String] = [:],
+            dataPlaneURL: String? = nil, apiKey: String? = nil, priority: Int = 100,
+            templates: [String: String] = [:],
             isEnabled: Bool = true
         ) {
             self.provider = provider

@@ -181,7 +181,8 @@ extension Creations {
             case .permanent, .quota, .breakerOpen, .throttled: .failed
             }
         let tenant = job.order.tenant
-        let end: @Sendable () async throws(ControlPlaneError) -> Bool = { [store] () throws(ControlPlaneError) in
+        let end: @Sendable () async throws(ControlPlaneError) -> Bool = {
+            [store] () throws(ControlPlaneError) in
             try await store.end(
                 job.request, of: tenant, as: state, kind: failure.cause?.error.kind,
                 error: failure.cause?.facts.message)

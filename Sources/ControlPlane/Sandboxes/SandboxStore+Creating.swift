@@ -263,9 +263,10 @@ extension SandboxStore {
     /// them, each is written by itself.
     func grouped<Call: Sendable, Key: Hashable, Value: Sendable>(
         _ calls: [Call], by key: (Call) -> Key,
-        write: @escaping @Sendable ([Call]) async throws(ControlPlaneError) -> [Result<
-            Value, ControlPlaneError
-        >]
+        write:
+            @escaping @Sendable ([Call]) async throws(ControlPlaneError) -> [Result<
+                Value, ControlPlaneError
+            >]
     ) async -> [Result<Value, ControlPlaneError>] {
         @Sendable func attempt(_ some: [Call]) async -> [Result<Value, ControlPlaneError>] {
             do throws(ControlPlaneError) { return try await write(some) } catch {

@@ -126,8 +126,9 @@ extension SandboxStore {
             if moved != nil { tries += 1 }
         }
         _ = try await end(
-            request.id, of: request.tenant, as: .expired, 
-            error: "the instance that worked on it stopped before its end, and nothing of it is kept: ask again, with another Idempotency-Key if there was one"
+            request.id, of: request.tenant, as: .expired,
+            error:
+                "the instance that worked on it stopped before its end, and nothing of it is kept: ask again, with another Idempotency-Key if there was one"
         )
         return tries
     }

@@ -194,7 +194,8 @@ package struct SandboxStore: Sendable {
         _ statement: Statement, _ parameters: [Parameter]
     ) async throws(ControlPlaneError) -> Rows {
         do throws(PostgresError) {
-            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[1]
+            return try await pipeline.transaction([(.enterOperator, []), (statement, parameters)])[
+                1]
         } catch {
             throw .postgres(error)
         }
@@ -204,7 +205,8 @@ package struct SandboxStore: Sendable {
     func execute(
         _ statement: Statement, _ parameters: [Parameter]
     ) async throws(ControlPlaneError) -> Rows {
-        do throws(PostgresError) { return try await pipeline.execute(statement, parameters) } catch {
+        do throws(PostgresError) { return try await pipeline.execute(statement, parameters) } catch
+        {
             throw .postgres(error)
         }
     }
@@ -259,7 +261,8 @@ extension Statement {
         """)
     fileprivate static let sandboxChangeLife = Statement(
         "sandbox_change_life",
-        "UPDATE sandbox SET ends_at = $3 WHERE tenant_id = bw_tenant() AND id = $1 AND ends_at = $2")
+        "UPDATE sandbox SET ends_at = $3 WHERE tenant_id = bw_tenant() AND id = $1 AND ends_at = $2"
+    )
     fileprivate static let sandboxHold = Statement(
         "sandbox_hold",
         """
@@ -304,5 +307,6 @@ extension Statement {
         """)
     fileprivate static let sandboxHistory = Statement(
         "sandbox_history",
-        "SELECT * FROM sandbox_event WHERE tenant_id = bw_tenant() AND sandbox_id = $1 ORDER BY version")
+        "SELECT * FROM sandbox_event WHERE tenant_id = bw_tenant() AND sandbox_id = $1 ORDER BY version"
+    )
 }

@@ -10,11 +10,13 @@ package struct TargetSource: Sendable {
     let all: @Sendable () async throws(ControlPlaneError) -> [(Tenant.ID, CreationTarget)]
 
     package init(
-        find: @escaping @Sendable (Tenant.ID, String) async throws(ControlPlaneError) ->
+        find:
+            @escaping @Sendable (Tenant.ID, String) async throws(ControlPlaneError) ->
             CreationTarget?,
-        all: @escaping @Sendable () async throws(ControlPlaneError) -> [(
-            Tenant.ID, CreationTarget
-        )]
+        all:
+            @escaping @Sendable () async throws(ControlPlaneError) -> [(
+                Tenant.ID, CreationTarget
+            )]
     ) {
         self.find = find
         self.all = all
@@ -72,7 +74,9 @@ package actor SandboxTasks: LoopBound {
     package func run() async {
         await withDiscardingTaskGroup { group in
             for kind in Kind.allCases {
-                group.addTask(executorPreference: loop) { await self.work(at: kind, untilIdle: false) }
+                group.addTask(executorPreference: loop) {
+                    await self.work(at: kind, untilIdle: false)
+                }
             }
         }
     }
@@ -81,7 +85,9 @@ package actor SandboxTasks: LoopBound {
     package func round() async {
         await withDiscardingTaskGroup { group in
             for kind in Kind.allCases {
-                group.addTask(executorPreference: loop) { await self.work(at: kind, untilIdle: true) }
+                group.addTask(executorPreference: loop) {
+                    await self.work(at: kind, untilIdle: true)
+                }
             }
         }
     }
@@ -167,10 +173,12 @@ package actor SandboxTasks: LoopBound {
     }
 
     private func write(_ ends: [End]) async {
-        _ = await store.grouped(ends, by: { _ in 0 }) { [queue, store] ends throws(ControlPlaneError) in
+        _ = await store.grouped(ends, by: { _ in 0 }) {
+            [queue, store] ends throws(ControlPlaneError) in
             let stopped = ends.compactMap(\.stopped)
             _ = try await queue.end(
-                ends.map(\.task), after: stopped.isEmpty ? [] : [store.moves(stopped, to: .stopped)])
+                ends.map(\.task), after: stopped.isEmpty ? [] : [store.moves(stopped, to: .stopped)]
+            )
             return ends.map { _ in .success(()) }
         }
     }

@@ -57,7 +57,8 @@ package struct Sandboxes: Sendable {
         if let region {
             guard let target = open.first(where: { $0.region == region }) else {
                 throw .invalid(
-                    field: "/region", reason: "is no region of the tenant's that takes new sandboxes")
+                    field: "/region",
+                    reason: "is no region of the tenant's that takes new sandboxes")
             }
             return target
         }
@@ -202,7 +203,10 @@ package struct Sandboxes: Sendable {
             if let refusal = creations.refusal(error) {
                 try await store.changeLife(id, of: tenant, from: endsAt, to: before.endsAt)
                 throw .invalid(
-                    field: "/timeoutMs", reason: "is refused by the provider: \(redacted(String(refusal.message.prefix(300))))")
+                    field: "/timeoutMs",
+                    reason:
+                        "is refused by the provider: \(redacted(String(refusal.message.prefix(300))))"
+                )
             }
         }
         return try await store.sandbox(id, of: tenant)

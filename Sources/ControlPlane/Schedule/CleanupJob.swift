@@ -220,7 +220,8 @@ extension Statement {
     fileprivate static let eventWriterClean = clean(
         "event_writer", key: "id", by: "id", where: "at < clock_timestamp() - interval '7 days'")
     fileprivate static let instanceClean = clean(
-        "instance", key: "name", by: "name", where: "seen_at < clock_timestamp() - interval '1 day'")
+        "instance", key: "name", by: "name", where: "seen_at < clock_timestamp() - interval '1 day'"
+    )
     fileprivate static let breakerEventClean = clean(
         "breaker_event", key: "tenant_id, breaker, generation", by: "at", where: "at < \(longAgo)")
     /// With its history.
@@ -239,12 +240,15 @@ extension Statement {
     fileprivate static let sandboxRequestClean = clean(
         "sandbox_request", key: "tenant_id, id", by: "ended_at", where: "ended_at < \(longAgo)")
     fileprivate static let idempotencyClean = clean(
-        "idempotency", key: "tenant_id, key_hash", by: "1, 2", where: "expires_at <= clock_timestamp()")
+        "idempotency", key: "tenant_id, key_hash", by: "1, 2",
+        where: "expires_at <= clock_timestamp()")
     /// A day after their end, for whoever looks into what happened.
     fileprivate static let sessionClean = clean(
-        "session", key: "tenant_id, hash", by: "expires_at", where: "expires_at < clock_timestamp() - interval '1 day'")
+        "session", key: "tenant_id, hash", by: "expires_at",
+        where: "expires_at < clock_timestamp() - interval '1 day'")
     fileprivate static let creationLeaseClean = clean(
-        "creation_lease", key: "account, id", by: "until", where: "until < clock_timestamp() - interval '1 minute'")
+        "creation_lease", key: "account, id", by: "until",
+        where: "until < clock_timestamp() - interval '1 minute'")
     /// Those that no region names any more, with what was used of them. One that a change has in hand is
     /// not old when that ends.
     fileprivate static let accountClean = Statement(
@@ -262,12 +266,17 @@ extension Statement {
         SELECT count(*) FROM gone
         """)
     fileprivate static let alertClean = clean(
-        "alert", key: "tenant_id, id", by: "resolved_at", where: "state = 'resolved' AND resolved_at < \(longAgo)")
+        "alert", key: "tenant_id, id", by: "resolved_at",
+        where: "state = 'resolved' AND resolved_at < \(longAgo)")
     /// Those that wait are sent or given up long before.
     fileprivate static let alertNotificationClean = clean(
-        "alert_notification", key: "tenant_id, id", by: "created_at", where: "created_at < \(longAgo)")
+        "alert_notification", key: "tenant_id, id", by: "created_at",
+        where: "created_at < \(longAgo)")
     fileprivate static let alertSilenceClean = clean(
         "alert_silence", key: "tenant_id, id", by: "ends_at", where: "ends_at < \(longAgo)")
     fileprivate static let taskClean = clean(
-        "task", key: "tenant_id, id", by: "1, 2", where: "(done_at IS NOT NULL OR dead_at IS NOT NULL) AND coalesce(done_at, dead_at) < \(longAgo)")
+        "task", key: "tenant_id, id", by: "1, 2",
+        where:
+            "(done_at IS NOT NULL OR dead_at IS NOT NULL) AND coalesce(done_at, dead_at) < \(longAgo)"
+    )
 }

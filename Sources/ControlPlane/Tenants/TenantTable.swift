@@ -159,7 +159,8 @@ package struct TenantTable: Sendable {
             export: .lines(
                 "alert",
                 [
-                    "id", "rule", "severity", "labels", "fingerprint", "state", "value", "threshold",
+                    "id", "rule", "severity", "labels", "fingerprint", "state", "value",
+                    "threshold",
                     "started_at", "fired_at", "clear_since", "resolved_at", "notified_at",
                     "notifications", "silenced", "inhibited", "acknowledged_at", "acknowledged_by",
                     "acknowledged_reason", "updated_at",

@@ -57,7 +57,8 @@ extension Problem {
         self.init(
             type, detail: detail, retryAfter: retryAfter,
             members: [
-                ("code", .integer(Int64(type.status.code))), ("message", .string(detail ?? type.title)),
+                ("code", .integer(Int64(type.status.code))),
+                ("message", .string(detail ?? type.title)),
             ],
             fields: fields + [
                 Field(FieldName("Should-Retry"), type.status.code == 503 ? "true" : "false")

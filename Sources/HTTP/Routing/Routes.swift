@@ -82,7 +82,8 @@ package final class Routes: Sendable {
         case .notFound: Problem(refusal: .notFound)
         case .methodNotAllowed(let endpoint):
             Problem(refusal: .methodNotAllowed, fields: [Field(.allow, allowed[endpoint])])
-        case .unknownMethod: Problem(refusal: .notImplemented, detail: "the method is not known here")
+        case .unknownMethod:
+            Problem(refusal: .notImplemented, detail: "the method is not known here")
         }
     }
 

@@ -161,7 +161,8 @@ struct Service: Sendable {
     /// Runs the workers until they have drained. What is in hand at the end of the drain is cut off,
     /// calls to the database too, which would otherwise have until their own deadline.
     private func run(
-        _ workers: [(Worker, Server)], _ schedulers: [Scheduler], _ readiness: Readiness, _ stop: Stop
+        _ workers: [(Worker, Server)], _ schedulers: [Scheduler], _ readiness: Readiness,
+        _ stop: Stop
     ) async {
         await withTaskGroup(of: Bool.self) { [tell] group in
             for (worker, server) in workers {

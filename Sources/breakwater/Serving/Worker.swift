@@ -99,7 +99,7 @@ struct Worker: Sendable {
         [
             Reconciler(
                 creations, breakers: breakers, targets: sandboxes.targets.source,
-                killing: sandboxes.killing, settings: settings.reconciler, tell: tell),
+                killing: sandboxes.killing, settings: settings.reconciler, tell: tell)
         ]
     }
 

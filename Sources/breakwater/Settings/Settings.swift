@@ -74,7 +74,8 @@ struct Settings: Sendable {
 extension Settings {
     /// The table. Order is that of the docs.
     static let table: [Setting] =
-        service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries + sandboxTable
+        service + database + limits + outboundTable + ledgerAndJobs + breakerTable + retries
+        + sandboxTable
         + eventTable + alertTable
 
     private static let service: [Setting] = [
