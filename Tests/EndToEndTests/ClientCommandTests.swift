@@ -133,12 +133,12 @@ import Testing
         (["tenant", "create"], 64, "Error: Missing expected argument '<name>'"),
         (
             ["tenant", "create", ""], 1,
-            "breakwater: POST /v1/admin/tenants: 400 Invalid input: name must have 1 to 100 "
+            "breakwater: POST /v1/admin/tenants: 400 Invalid input: /name: must have 1 to 100 "
                 + "characters, none of them control characters"
         ),
         (
             ["tenant", "create", "fleet\u{7}"], 1,
-            "breakwater: POST /v1/admin/tenants: 400 Invalid input: name must have 1 to 100 "
+            "breakwater: POST /v1/admin/tenants: 400 Invalid input: /name: must have 1 to 100 "
                 + "characters, none of them control characters"
         ),
         (
@@ -171,18 +171,18 @@ import Testing
         ),
         (
             ["key", "create", none, "--scope", "all"], 1,
-            "breakwater: POST /v1/admin/tenants/\(none)/keys: 400 Invalid input: scopes/0 must be "
+            "breakwater: POST /v1/admin/tenants/\(none)/keys: 400 Invalid input: /scopes/0: must be "
                 + "one of record, sandbox, read, admin, operator"
         ),
         (
             ["key", "create", none, "--expires-at", "tomorrow"], 1,
-            "breakwater: POST /v1/admin/tenants/\(none)/keys: 400 Invalid input: expiresAt must be "
+            "breakwater: POST /v1/admin/tenants/\(none)/keys: 400 Invalid input: /expiresAt: must be "
                 + "a time like 2030-01-31T12:00:00Z (RFC 3339)"
         ),
         (
             ["key", "rotate", none, "0123456789abcdef", "--overlap-s", "604801"], 1,
             "breakwater: POST /v1/admin/tenants/\(none)/keys/0123456789abcdef/rotate: 400 Invalid "
-                + "input: overlapS expected an integer from 0 to 604800"
+                + "input: /overlapS: expected an integer from 0 to 604800"
         ),
         (
             ["key", "revoke", none, "0123456789abcdef"], 1,

@@ -117,13 +117,7 @@ struct APIClient {
         guard let problem = try? JSONReader.decode(Document.self, from: answer).value,
             case .string(let title)? = problem["title"]
         else { return String(decoding: answer.prefix(200), as: UTF8.self) }
-        guard case .string(var detail)? = problem["detail"] else { return title }
-        if case .array(let errors)? = problem["errors"], errors.count == 1,
-            case .string(let pointer)? = errors[0]["pointer"], pointer.hasPrefix("/"),
-            errors[0]["detail"] == .string(detail)
-        {
-            detail = pointer.dropFirst() + " " + detail
-        }
+        guard case .string(let detail)? = problem["detail"] else { return title }
         return title + ": " + detail
     }
 }
