@@ -128,12 +128,6 @@ func caller(
     var caller: Caller
     var session: SessionToken?
     if let key = request.apiKey {
-        if let other = request.bearer, other != key {
-            throw .problem(
-                Problem(
-                    .badRequest,
-                    detail: "Authorization and X-API-Key hold different keys: send one of them"))
-        }
         caller = try await services.caller(of: key, request)
     } else if let token = SessionCookie.token(of: request, isSecure: services.isSecure(request)) {
         session = token
@@ -206,10 +200,6 @@ extension Request {
     /// The key in `Authorization: Bearer` or `X-API-Key`, whichever is there.
     fileprivate var apiKey: [UInt8]? {
         if let key = header(.xApiKey) { return Array(key.utf8) }
-        return bearer
-    }
-
-    fileprivate var bearer: [UInt8]? {
         guard let value = header(.authorization), value.utf8.count > 7,
             value.utf8.prefix(7).elementsEqual("Bearer ".utf8)
                 || value.prefix(7).lowercased() == "bearer "
