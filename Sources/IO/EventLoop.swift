@@ -19,6 +19,8 @@ import Synchronization
         var isArmed = false
         var wakeups = 0
         var isStopping = false
+        /// The descriptors are closed, and their numbers may be others' by now.
+        var isClosed = false
     }
 
     private let inbox = Mutex(Inbox())
@@ -96,6 +98,7 @@ import Synchronization
         guard isFirst else { return }
         wake()
         unsafe pthread_join(thread, nil)
+        inbox.withLock { $0.isClosed = true }
         Glibc.close(epoll)
         Glibc.close(wakeup)
     }
@@ -130,13 +133,14 @@ import Synchronization
     }
 
     private nonisolated func post(_ change: (inout Inbox) -> Void) {
-        let mustWake = inbox.withLock { state in
+        inbox.withLock { state in
             change(&state)
-            defer { state.isArmed = true }
-            if !state.isArmed { state.wakeups += 1 }
-            return !state.isArmed
+            guard !state.isArmed, !state.isClosed else { return }
+            state.isArmed = true
+            state.wakeups += 1
+            // In the lock: past it the loop may be stopped, and the eight octets go to whoever has the number now.
+            wake()
         }
-        if mustWake { wake() }
     }
 
     package nonisolated func asUnownedSerialExecutor() -> UnownedSerialExecutor {

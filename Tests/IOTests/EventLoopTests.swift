@@ -42,6 +42,27 @@ private actor Counter: LoopBound {
         loop.stop()
     }
 
+    @Test func `writes to nobody else's descriptor when it is stopped`() throws {
+        let loop = try EventLoop.start(name: "test")
+        loop.stop()
+        // These have its numbers now, unless another test was sooner.
+        var ends: [Int32] = []
+        for _ in 0..<8 {
+            var pair: [Int32] = [0, 0]
+            let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+            let code = unsafe socketpair(AF_UNIX, kind, 0, &pair)
+            try #require(code == 0)
+            ends += pair
+        }
+        defer { for end in ends { close(end) } }
+        loop.execute {}
+        var octet: UInt8 = 0
+        for end in ends {
+            let count = unsafe recv(end, &octet, 1, 0)
+            #expect(count == -1, "\(octet)")
+        }
+    }
+
     @Test func `lets two actors call each other without waking another thread`() async throws {
         let loop = try EventLoop.start(name: "test")
         let (first, second) = (Counter(on: loop), Counter(on: loop))
