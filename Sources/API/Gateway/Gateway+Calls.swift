@@ -15,7 +15,7 @@ extension Gateway {
         let body = try call.object()
         guard let template = body["templateID"]?.string, (1...200).contains(template.utf8.count)
         else { throw GatewayError(400, "templateID is needed") }
-        try store(template, as: "templateID")
+        try checkStorable(template, as: "templateID")
         let metadata = try metadata(body)
         let settings = try await domain { () throws(ControlPlaneError) in
             try await sandboxes.settings(of: call.caller.tenant)
@@ -73,15 +73,15 @@ extension Gateway {
             guard let value = member.value.string, !SandboxTag.isOurs(member.name) else {
                 throw GatewayError(400, "metadata has a member that is no text, or breakwater.…")
             }
-            try store(member.name, as: "metadata")
-            try store(value, as: "metadata")
+            try checkStorable(member.name, as: "metadata")
+            try checkStorable(value, as: "metadata")
             metadata.append((member.name, value))
         }
         return metadata
     }
 
     /// What PostgreSQL does not take.
-    private func store(_ text: String, as name: String) throws(GatewayError) {
+    private func checkStorable(_ text: String, as name: String) throws(GatewayError) {
         if text.utf8.contains(0) { throw GatewayError(400, "\(name) has the character U+0000") }
     }
 

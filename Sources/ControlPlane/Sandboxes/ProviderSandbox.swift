@@ -20,7 +20,7 @@ package struct ProviderSandbox: Sendable {
     init?(_ document: JSONValue) {
         guard let id = document["sandboxID"]?.string else { return nil }
         self.id = Self.bare(id, ofClient: document["clientID"]?.string)
-        guard (1...200).contains(self.id.utf8.count), self.id.utf8.allSatisfy(isIDOctet),
+        guard (1...200).contains(self.id.utf8.count), self.id.utf8.allSatisfy(isUnreserved),
             self.id != ".", self.id != ".."
         else { return nil }
         template = document["templateID"]?.string.flatMap(visible) ?? ""
@@ -54,8 +54,8 @@ package struct ProviderSandbox: Sendable {
     }
 }
 
-/// Of the unreserved ones (RFC 3986 section 2.3): it is a segment of paths, and the name of a host.
-private func isIDOctet(_ octet: UInt8) -> Bool {
+/// RFC 3986 section 2.3: it stands for itself in a path, as an id must.
+func isUnreserved(_ octet: UInt8) -> Bool {
     switch octet {
     case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
         UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),

@@ -201,12 +201,10 @@ package actor SandboxProviders: LoopBound {
 private func encoded(_ text: String) -> String {
     var encoded = ""
     for octet in text.utf8 {
-        switch octet {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
-            UInt8(ascii: "_"), UInt8(ascii: "~"):
+        if isUnreserved(octet) {
             encoded.unicodeScalars.append(Unicode.Scalar(octet))
-        default: encoded += "%" + hexadecimal([octet]).uppercased()
+        } else {
+            encoded += "%" + hexadecimal([octet]).uppercased()
         }
     }
     return encoded

@@ -138,7 +138,8 @@ struct Service: Sendable {
                 }
                 await run(zip(workers, servers).map { ($0, $1) }, schedulers, readiness, stop)
                 schedules.cancelAll()
-                // A job that takes longer is another instance's after its lease.
+                // A job that takes longer is another instance's after its lease. Not of the group: a child would be
+                // cancelled with the schedules, and be waited for by them.
                 cut = Task { [grace = settings.scheduler.grace] in
                     try await Task.sleep(for: grace)
                     await jobPipeline.cut()
